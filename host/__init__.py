@@ -1,0 +1,1 @@
+"""Host: reads, quantizes and compiles models, and drives a device."""

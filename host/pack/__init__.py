@@ -1,0 +1,1 @@
+"""Packers: tensors become memory words in the order an engine wants them."""

@@ -1,0 +1,1 @@
+"""Hardware: configs, protocol, and the accelerators in Amaranth HDL."""

@@ -1,0 +1,1 @@
+"""Links: packets, CRC and the command processor."""

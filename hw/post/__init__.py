@@ -1,0 +1,1 @@
+"""Post-processing: bias, requantization, clamp."""

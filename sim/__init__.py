@@ -1,0 +1,1 @@
+"""Simulation: golden models, cycle models, and the RTL under Verilator."""

@@ -1,0 +1,1 @@
+"""Exact cycle counts per layer, broken down by cause."""
