@@ -1,0 +1,171 @@
+"""Configuration of the systolic engine: what can be chosen, and every width that follows from it."""
+
+import math
+from dataclasses import dataclass
+
+MAX_ACCUMULATOR_WIDTH = 48  # bits: the widest accumulator the requantizer takes
+MAX_POST_LANES = 8  # requantizer lanes unless asked for: beyond this, lanes cost more than they save
+
+
+def _signed_width(low: int, high: int) -> int:
+    """Return the bits of the narrowest two's complement number that holds `low`..`high`."""
+    return max((-low - 1).bit_length(), high.bit_length()) + 1
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name}={value!r} must be a whole number from {low} to {high}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystolicConfig:
+    """Choices for a weight-stationary systolic engine.
+
+    The array multiplies a tile of `rows` × `cols` weights by one activation vector of `rows` lanes per cycle.
+
+    Parameters
+    ----------
+    rows : int
+        PEs along K, 1 to 64; also the activation lanes.
+    cols : int
+        PEs along N, 1 to 64; also the accumulators' columns.
+    activation_width : int
+        Bits of an activation, 2 to 16.
+    activation_signed : bool
+        Whether activations are two's complement.
+    weight_width : int
+        Bits of a weight, 2 to 16; weights are always signed.
+    max_k : int
+        Largest K, in rows of the GEMM, whose worst case the accumulator must hold: 1 to 2**20. The default fills a 16-bit
+        field and makes int8 × int8 accumulators exactly 32 bits wide.
+    accumulator_width : int or None
+        Bits of an accumulator. None derives it: the exact worst case of `max_k` products plus one bit for the bias, at
+        most 48. A given width may be less than the worst case of `max_k`, but not less than that of one column.
+    accumulator_rows : int
+        Accumulators per column, a power of two from 2 to 65536: the most activation vectors that one pass over a tile takes.
+    post_lanes : int or None
+        Requantizer lanes; a divisor of gcd(rows, cols). None takes the largest such divisor up to 8.
+
+    Raises
+    ------
+    ValueError
+        A value is out of its range, or `max_k` products cannot be held by 48 bits.
+    """
+
+    rows: int
+    cols: int
+    activation_width: int = 8
+    activation_signed: bool = True
+    weight_width: int = 8
+    max_k: int = 65535
+    accumulator_width: int | None = None
+    accumulator_rows: int = 512
+    post_lanes: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_range("rows", self.rows, 1, 64)
+        _check_range("cols", self.cols, 1, 64)
+        _check_range("activation_width", self.activation_width, 2, 16)
+        _check_range("weight_width", self.weight_width, 2, 16)
+        _check_range("max_k", self.max_k, 1, 2**20)
+        _check_range("accumulator_rows", self.accumulator_rows, 2, 65536)
+        if not isinstance(self.activation_signed, bool):
+            raise ValueError(f"activation_signed={self.activation_signed!r} must be True or False.")
+        if self.accumulator_rows & (self.accumulator_rows - 1):
+            raise ValueError(f"accumulator_rows={self.accumulator_rows} must be a power of two.")
+        self._check_accumulator()
+        self._check_lanes()
+
+    def _check_accumulator(self) -> None:
+        needed = self.sum_width(self.max_k)
+        if self.accumulator_width is not None:
+            _check_range("accumulator_width", self.accumulator_width, self.column_width, MAX_ACCUMULATOR_WIDTH)
+        elif needed > MAX_ACCUMULATOR_WIDTH:
+            raise ValueError(
+                f"max_k={self.max_k} needs {needed}-bit accumulators; lower it, or give an accumulator_width "
+                f"of at most {MAX_ACCUMULATOR_WIDTH}."
+            )
+
+    def _check_lanes(self) -> None:
+        if self.post_lanes is None:
+            return
+        shared = math.gcd(self.rows, self.cols)
+        _check_range("post_lanes", self.post_lanes, 1, shared)
+        if shared % self.post_lanes:
+            raise ValueError(
+                f"post_lanes={self.post_lanes} must divide gcd(rows, cols)={shared}, "
+                f"so that whole words of {self.cols} columns and {self.rows} activations fill."
+            )
+
+    @property
+    def pe_count(self) -> int:
+        """Processing elements, which is also MACs per cycle."""
+        return self.rows * self.cols
+
+    @property
+    def activation_range(self) -> tuple[int, int]:
+        """Smallest and largest activation."""
+        if self.activation_signed:
+            return -(1 << (self.activation_width - 1)), (1 << (self.activation_width - 1)) - 1
+        return 0, (1 << self.activation_width) - 1
+
+    @property
+    def weight_range(self) -> tuple[int, int]:
+        """Smallest and largest weight."""
+        return -(1 << (self.weight_width - 1)), (1 << (self.weight_width - 1)) - 1
+
+    @property
+    def product_range(self) -> tuple[int, int]:
+        """Smallest and largest product of an activation and a weight."""
+        corners = [a * w for a in self.activation_range for w in self.weight_range]
+        return min(corners), max(corners)
+
+    def sum_width(self, products: int) -> int:
+        """Return the bits of the narrowest signed number that holds any sum of that many products."""
+        low, high = self.product_range
+        return _signed_width(low * products, high * products)
+
+    @property
+    def product_width(self) -> int:
+        """Bits of one product, signed."""
+        return self.sum_width(1)
+
+    def psum_width(self, row: int) -> int:
+        """Return the bits of a partial sum of `row` + 1 products: psum_width(0) is one product's width."""
+        return self.sum_width(row + 1)
+
+    @property
+    def column_width(self) -> int:
+        """Bits of the sum that leaves a column of `rows` PEs, signed."""
+        return self.sum_width(self.rows)
+
+    @property
+    def resolved_accumulator_width(self) -> int:
+        """Bits of an accumulator, signed: as given, else derived from `max_k`."""
+        if self.accumulator_width is not None:
+            return self.accumulator_width
+        # A column may be wider than max_k products, when max_k is less than the rows.
+        return min(max(self.sum_width(self.max_k), self.column_width) + 1, MAX_ACCUMULATOR_WIDTH)
+
+    @property
+    def resolved_post_lanes(self) -> int:
+        """Requantizer lanes: as given, else the largest divisor of gcd(rows, cols) up to 8."""
+        if self.post_lanes is not None:
+            return self.post_lanes
+        shared = math.gcd(self.rows, self.cols)
+        return max(lanes for lanes in range(1, MAX_POST_LANES + 1) if shared % lanes == 0)
+
+    @property
+    def activation_word_width(self) -> int:
+        """Bits of one activation vector: `rows` activations, row 0 in the least significant bits."""
+        return self.rows * self.activation_width
+
+    @property
+    def weight_word_width(self) -> int:
+        """Bits of one row of weights: `cols` weights, column 0 in the least significant bits."""
+        return self.cols * self.weight_width
+
+    @property
+    def accumulator_word_width(self) -> int:
+        """Bits of one accumulator of every column."""
+        return self.cols * self.resolved_accumulator_width
