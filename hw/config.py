@@ -1,0 +1,199 @@
+"""Configuration of an accelerator: one engine, its memories, and its link; with a hash that names it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Protocol
+
+from celosia.hw.registry import ENGINES, find_engine
+
+PROTOCOL_VERSION = 1  # part of the hash: a device of another protocol is another device
+
+
+class EngineConfig(Protocol):
+    """What an accelerator needs to know of any engine's config."""
+
+    CAUSES: ClassVar[tuple[str, ...]]
+
+    @property
+    def descriptor_words(self) -> int:
+        """32-bit words of one layer descriptor."""
+        ...
+
+    @property
+    def weight_word_width(self) -> int:
+        """Bits of one word of the weight memory."""
+        ...
+
+    @property
+    def parameter_word_width(self) -> int:
+        """Bits of one word of the parameter memory."""
+        ...
+
+    @property
+    def activation_word_width(self) -> int:
+        """Bits of one word of the input, activation and output memories."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemorySpec:
+    """One memory as the host sees it: name, number on the link, word width in bits, depth in words."""
+
+    name: str
+    id: int
+    width: int
+    depth: int
+
+    @property
+    def link_words(self) -> int:
+        """32-bit link words that carry one memory word."""
+        return -(-self.width // 32)
+
+
+CORE_CAUSES = ("fetch", "activations_wait", "results_wait")
+"""Causes of cycles outside any engine: fetching a layer, waiting for an input, waiting to hand over a result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """An engine with its memories and its link.
+
+    Parameters
+    ----------
+    engine : EngineConfig
+        Config of the engine; its class says which engine.
+    program_depth : int
+        32-bit words of layer descriptors.
+    weight_depth, parameter_depth : int
+        Words of weights and of per-channel parameters.
+    input_depth, output_depth : int
+        Words of the network's inputs and results; each is two halves when inputs or results stream. Powers of two.
+    activation_depth : int
+        Words of the tensors between layers. A power of two.
+    packet_words : int
+        Largest payload of a packet, in 32-bit words. A power of two, 64 to 4096.
+    watchdog_cycles : int
+        Cycles without any progress after which a run is given up.
+
+    Raises
+    ------
+    ValueError
+        A value is out of its range.
+    """
+
+    engine: EngineConfig
+    program_depth: int = 256
+    weight_depth: int = 2048
+    parameter_depth: int = 512
+    input_depth: int = 2048
+    activation_depth: int = 2048
+    output_depth: int = 2048
+    packet_words: int = 256
+    watchdog_cycles: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        self.engine_name  # noqa: B018  (refuses a class that is no engine's config)
+        for name in ("program_depth", "weight_depth", "parameter_depth"):
+            self._check(name, 2, 1 << 24)
+        for name in ("input_depth", "activation_depth", "output_depth"):
+            self._check(name, 2, 1 << 23, power_of_two=True)
+        self._check("packet_words", 64, 4096, power_of_two=True)
+        self._check("watchdog_cycles", 64, (1 << 32) - 1)
+        widest = max(memory.link_words for memory in self.memories)
+        if widest > self.packet_words:
+            raise ValueError(
+                f"packet_words={self.packet_words} must hold the widest memory word, {widest} words of 32 bits."
+            )
+
+    def _check(self, name: str, low: int, high: int, *, power_of_two: bool = False) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"{name}={value!r} must be a whole number from {low} to {high}.")
+        if power_of_two and value & (value - 1):
+            raise ValueError(f"{name}={value} must be a power of two.")
+
+    @property
+    def engine_name(self) -> str:
+        """Name of the engine in the registry."""
+        package = type(self.engine).__module__.split(".")[-2]
+        if package not in ENGINES:
+            raise ValueError(f"engine={self.engine!r} must be the config of one of: {', '.join(ENGINES)}.")
+        return package
+
+    @property
+    def memories(self) -> tuple[MemorySpec, ...]:
+        """The memories in the order of their numbers on the link."""
+        word = self.engine.activation_word_width
+        sizes = (
+            ("program", 32, self.program_depth),
+            ("weights", self.engine.weight_word_width, self.weight_depth),
+            ("parameters", self.engine.parameter_word_width, self.parameter_depth),
+            ("inputs", word, self.input_depth),
+            ("activations", word, self.activation_depth),
+            ("outputs", word, self.output_depth),
+        )
+        return tuple(MemorySpec(name, number, width, depth) for number, (name, width, depth) in enumerate(sizes))
+
+    def memory(self, name: str) -> MemorySpec:
+        """Return the memory of that name."""
+        return next(memory for memory in self.memories if memory.name == name)
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Names of the cycle counters: the core's own causes, then the engine's."""
+        return CORE_CAUSES + self.engine.CAUSES
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` turns back into an equal config."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "engine"}
+        return {"engine": self.engine_name, self.engine_name: asdict(self.engine), **values}  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "AcceleratorConfig":
+        """Build a config from `to_json`'s values; whatever is left out takes its default.
+
+        Raises
+        ------
+        ValueError
+            A key is unknown or a value is out of its range.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a config must be a JSON object, not {type(values).__name__}.")
+        rest = dict(values)
+        engine = find_engine(str(rest.pop("engine", "systolic")))
+        parts = rest.pop(engine.name, {})
+        if not isinstance(parts, Mapping):
+            raise ValueError(f"{engine.name!r} must be a JSON object of the engine's parameters.")
+        for given, known in ((parts, engine.config), (rest, cls)):
+            names = [field.name for field in fields(known) if field.name != "engine"]
+            unknown = sorted(set(given) - set(names))
+            if unknown:
+                raise ValueError(f"config key {unknown[0]!r} is unknown; there are: {', '.join(names)}.")
+        try:
+            return cls(engine=engine.config(**parts), **rest)
+        except TypeError as error:
+            raise ValueError(f"the {engine.name} config is incomplete: {error}.") from error
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that name this config and the protocol."""
+        text = json.dumps([PROTOCOL_VERSION, self.to_json()], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def differences(self, other: "AcceleratorConfig") -> list[str]:
+        """Return one `name: mine, not theirs` for each value in which two configs differ."""
+        mine, theirs = _flatten(self.to_json()), _flatten(other.to_json())
+        return [
+            f"{name}: {mine.get(name)}, not {theirs.get(name)}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
