@@ -1,0 +1,279 @@
+"""Quantized networks as Celosia sees them: a chain of integer layers.
+
+Readers and the quantizer produce them, the compiler consumes them. Arrays inside are read-only.
+A new kind of layer is a new frozen dataclass with the members of :class:`Layer`; networks accept it as it is.
+
+Notation: K is the number of inputs of a dense layer, N the number of its outputs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from celosia.host.models.errors import ModelError
+from celosia.host.models.checks import (
+    check_chain,
+    check_matrix,
+    check_range,
+    frozen,
+    integer,
+    integer_vector,
+    layer_label,
+)
+from celosia.host.models.integers import integer_range, quantize_values, signed_width
+
+Rounding = Literal["double", "away", "even", "up"]
+"""How a requantized value is rounded: ``double`` is gemmlowp's two roundings, the others round once."""
+
+ROUNDINGS: Final[tuple[str, ...]] = get_args(Rounding)
+MAX_MULTIPLIER: Final = 2**31 - 1
+MIN_SHIFT: Final = -31
+MAX_SHIFT: Final = 7
+BIAS_BITS: Final = 48
+
+
+class Layer(Protocol):
+    """What every quantized layer tells the network and the compiler."""
+
+    @property
+    def name(self) -> str:
+        """Name used in reports and errors, unique in its network."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input without the batch axis; a one-dimensional one takes any input in C order."""
+        ...
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output without the batch axis."""
+        ...
+
+    @property
+    def input_dtype(self) -> str:
+        """Type of the inputs, see :func:`integer_range`."""
+        ...
+
+    @property
+    def output_dtype(self) -> str:
+        """Type of the outputs, see :func:`integer_range`."""
+        ...
+
+    @property
+    def input_zero_point(self) -> int:
+        """The input integer that stands for 0.0."""
+        ...
+
+    @property
+    def output_zero_point(self) -> int:
+        """The output integer that stands for 0.0."""
+        ...
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one input."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dense:
+    """Fully connected layer in integers.
+
+    ``acc[n] = Σ_k (x[k] − input_zero_point) · weights[k, n] + bias[n]`` and
+    ``y[n] = clamp(round(acc[n] · multiplier[n] · 2^(shift[n] − 31)) + output_zero_point, minimum, maximum)``,
+    the arithmetic of TensorFlow Lite (Jacob et al. 2018, arXiv 1712.05877). Activation functions are in the clamp.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer.
+    weights : ndarray (K, N), int8 or int16
+        Symmetric weights (zero point 0) of any width up to their type's.
+    bias : ndarray (N,), any integer type
+        In units of the accumulator; within 48 bits, signed. Stored as int64.
+    multiplier : ndarray (N,), any integer type
+        0 to 2^31 − 1, normally at least 2^30. Stored as int64.
+    shift : ndarray (N,), any integer type
+        −31 to 7; positive is to the left. Stored as int64.
+    rounding : {"double", "away", "even", "up"}
+        How the scaled accumulator is rounded.
+    input_zero_point, output_zero_point : int
+        The integers that stand for 0.0; within their types.
+    minimum, maximum : int
+        Clamp of the output, within `output_dtype`.
+    input_dtype, output_dtype : str
+        Types of the activations, see :func:`integer_range`.
+
+    Raises
+    ------
+    ModelError
+        If a shape, type or value is outside of what is said above.
+    """
+
+    name: str
+    weights: np.ndarray
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+    rounding: Rounding
+    input_zero_point: int
+    output_zero_point: int
+    minimum: int
+    maximum: int
+    input_dtype: str = "int8"
+    output_dtype: str = "int8"
+
+    def __post_init__(self) -> None:
+        where = layer_label(self.name)
+        weights = np.asarray(self.weights)
+        if weights.dtype not in (np.dtype(np.int8), np.dtype(np.int16)):
+            raise ModelError(f"{where}: the weights are {weights.dtype}, but they must be int8 or int16.")
+        check_matrix(where, weights)
+        object.__setattr__(self, "weights", frozen(weights, weights.dtype))
+        for field, smallest, largest in (
+            ("bias", -(2 ** (BIAS_BITS - 1)), 2 ** (BIAS_BITS - 1) - 1),
+            ("multiplier", 0, MAX_MULTIPLIER),
+            ("shift", MIN_SHIFT, MAX_SHIFT),
+        ):
+            values = integer_vector(where, field, getattr(self, field), weights.shape[1])
+            check_range(where, field, values, smallest, largest)
+            object.__setattr__(self, field, values)
+        if self.rounding not in ROUNDINGS:
+            raise ModelError(f"{where}: rounding {self.rounding!r} is not one of {', '.join(ROUNDINGS)}.")
+        inputs, outputs = integer_range(self.input_dtype), integer_range(self.output_dtype)
+        for field, (smallest, largest) in (
+            ("input_zero_point", inputs),
+            ("output_zero_point", outputs),
+            ("minimum", outputs),
+            ("maximum", outputs),
+        ):
+            object.__setattr__(self, field, integer(where, field, getattr(self, field), smallest, largest))
+        if self.minimum > self.maximum:
+            raise ModelError(f"{where}: minimum {self.minimum} is above maximum {self.maximum}; it must not be.")
+
+    @property
+    def input_shape(self) -> tuple[int]:
+        """``(K,)``."""
+        return (self.weights.shape[0],)
+
+    @property
+    def output_shape(self) -> tuple[int]:
+        """``(N,)``."""
+        return (self.weights.shape[1],)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one input: K · N."""
+        return self.weights.size
+
+    @property
+    def weight_width(self) -> int:
+        """Smallest signed width that holds every weight, in bits (at least 2)."""
+        return signed_width(int(self.weights.min()), int(self.weights.max()))
+
+    @property
+    def accumulator_width(self) -> int:
+        """Smallest signed width, in bits, that no inputs can overflow in any order of the sum."""
+        smallest, largest = (limit - self.input_zero_point for limit in integer_range(self.input_dtype))
+        weights = self.weights.astype(np.int64)
+        positive, negative = np.maximum(weights, 0).sum(axis=0), np.minimum(weights, 0).sum(axis=0)
+        # zero_point lies in the type, so smallest <= 0 <= largest and adding terms never shrinks these bounds
+        most = positive * largest + negative * smallest + np.maximum(self.bias, 0)
+        least = positive * smallest + negative * largest + np.minimum(self.bias, 0)
+        return signed_width(int(least.min()), int(most.max()))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A chain of quantized layers.
+
+    Parameters
+    ----------
+    name : str
+        Name used in reports.
+    layers : sequence of Layer
+        In order; each takes what the one before it gives: equal dtype, zero point and shape (a layer with
+        a one-dimensional input takes the elements of any shape in C order).
+    input_shape : tuple of int
+        Shape of one input without the batch axis.
+    input_scale, output_scale : float
+        Real value of one integer step, rounded to float32; the zero points are those of the first and last layer.
+    labels : sequence of str
+        Names of the output classes, or empty.
+
+    Raises
+    ------
+    ModelError
+        If the chain does not fit or a value is out of range.
+    """
+
+    name: str
+    layers: Sequence[Layer]
+    input_shape: tuple[int, ...]
+    input_scale: float = 1.0
+    output_scale: float = 1.0
+    labels: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        shape, labels = check_chain(self.name, self.layers, self.input_shape, self.labels)
+        object.__setattr__(self, "input_shape", shape)
+        object.__setattr__(self, "labels", labels)
+        for field in ("input_scale", "output_scale"):
+            given = getattr(self, field)
+            scale = float(np.float32(given))
+            if not (math.isfinite(scale) and scale > 0):
+                raise ModelError(f'network "{self.name}": {field} is {given}, but it must be positive and finite.')
+            object.__setattr__(self, field, scale)
+        for before, layer in zip(self.layers, self.layers[1:], strict=False):
+            offer = (before.output_dtype, before.output_zero_point)
+            need = (layer.input_dtype, layer.input_zero_point)
+            if offer != need:
+                raise ModelError(
+                    f"{layer_label(layer.name)}: it takes {need[0]} with zero point {need[1]}, but layer "
+                    f'"{before.name}" gives {offer[0]} with zero point {offer[1]}; both must be equal.'
+                )
+
+    @property
+    def input_dtype(self) -> str:
+        """Type of the inputs."""
+        return self.layers[0].input_dtype
+
+    @property
+    def input_zero_point(self) -> int:
+        """The input integer that stands for 0.0."""
+        return self.layers[0].input_zero_point
+
+    @property
+    def output_dtype(self) -> str:
+        """Type of the outputs."""
+        return self.layers[-1].output_dtype
+
+    @property
+    def output_zero_point(self) -> int:
+        """The output integer that stands for 0.0."""
+        return self.layers[-1].output_zero_point
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output without the batch axis."""
+        return self.layers[-1].output_shape
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one input."""
+        return sum(layer.macs for layer in self.layers)
+
+    def quantize_input(self, values: npt.ArrayLike) -> np.ndarray:
+        """Real inputs to integers: float (..., any shape) -> ``container(input_dtype)``, same shape."""
+        return quantize_values(values, self.input_scale, self.input_zero_point, self.input_dtype)
+
+    def dequantize_output(self, values: npt.ArrayLike) -> np.ndarray:
+        """Integer outputs to real ones: ``(value − zero_point) · scale`` as float32, same shape."""
+        steps = np.asarray(values).astype(np.int64) - self.output_zero_point
+        return steps.astype(np.float32) * np.float32(self.output_scale)
