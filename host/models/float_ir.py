@@ -11,8 +11,11 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from celosia.host.models.errors import ModelError
 from celosia.host.models.checks import check_chain, check_matrix, float_array, layer_label
+from celosia.host.models.errors import ModelError
+
+Activation = Literal["none", "relu", "relu6"] | tuple[float, float]
+"""A named activation function, or the range (lowest, highest) that outputs are clamped to."""
 
 _ACTIVATIONS: Final = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
@@ -41,7 +44,7 @@ class FloatDense:
     name: str
     weights: np.ndarray
     bias: np.ndarray
-    activation: Literal["none", "relu", "relu6"] | tuple[float, float] = "none"
+    activation: Activation = "none"
 
     def __post_init__(self) -> None:
         where = layer_label(self.name)
@@ -138,11 +141,21 @@ class FloatNetwork:
         ModelError
             If the inputs do not fit the network.
         """
-        values = np.asarray(inputs, dtype=np.float32)
-        size = math.prod(self.input_shape)
-        if values.ndim < 1 or math.prod(values.shape[1:]) != size:
-            raise ModelError(f'network "{self.name}": inputs have shape {values.shape}, but it takes (batch, {size}).')
-        values = values.reshape(len(values), size)
+        values = self.flatten(inputs)
         for layer in self.layers:
             values = layer.evaluate(values)
         return values
+
+    def flatten(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """Inputs as the first layer takes them: float (batch, ...) -> float32 (batch, K).
+
+        Raises
+        ------
+        ModelError
+            If the inputs do not fit the network.
+        """
+        values = np.asarray(inputs, dtype=np.float32)
+        size = math.prod(self.input_shape)
+        if values.ndim < 2 or math.prod(values.shape[1:]) != size:
+            raise ModelError(f'network "{self.name}": inputs have shape {values.shape}, but it takes (batch, {size}).')
+        return values.reshape(len(values), size)

@@ -14,7 +14,6 @@ from typing import Final, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from celosia.host.models.errors import ModelError
 from celosia.host.models.checks import (
     check_chain,
     check_matrix,
@@ -24,6 +23,7 @@ from celosia.host.models.checks import (
     integer_vector,
     layer_label,
 )
+from celosia.host.models.errors import ModelError
 from celosia.host.models.integers import integer_range, quantize_values, signed_width
 
 Rounding = Literal["double", "away", "even", "up"]
