@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
+
+from celosia.hw.post.config import RequantizerConfig
+from celosia.hw.post.parameters import ParameterLayout
 
 MAX_ACCUMULATOR_WIDTH = 48  # bits: the widest accumulator the requantizer takes
 MAX_POST_LANES = 8  # requantizer lanes unless asked for: beyond this, lanes cost more than they save
@@ -36,13 +40,13 @@ class SystolicConfig:
     weight_width : int
         Bits of a weight, 2 to 16; weights are always signed.
     max_k : int
-        Largest K, in rows of the GEMM, whose worst case the accumulator must hold: 1 to 2**20. The default fills a 16-bit
-        field and makes int8 × int8 accumulators exactly 32 bits wide.
+        Largest K, in rows of the GEMM, whose worst case the accumulator must hold: 1 to 2**20. The default is the
+        largest that makes int8 × int8 accumulators 32 bits wide, and fills a 16-bit field.
     accumulator_width : int or None
         Bits of an accumulator. None derives it: the exact worst case of `max_k` products plus one bit for the bias, at
         most 48. A given width may be less than the worst case of `max_k`, but not less than that of one column.
     accumulator_rows : int
-        Accumulators per column, a power of two from 2 to 65536: the most activation vectors that one pass over a tile takes.
+        Accumulators per column, a power of two from 2 to 65536: the most activation vectors in one pass over a tile.
     post_lanes : int or None
         Requantizer lanes; a divisor of gcd(rows, cols). None takes the largest such divisor up to 8.
 
@@ -51,6 +55,10 @@ class SystolicConfig:
     ValueError
         A value is out of its range, or `max_k` products cannot be held by 48 bits.
     """
+
+    CAUSES: ClassVar[tuple[str, ...]] = ("compute", "weights_load", "weights_wait", "output_wait", "hazard", "drain")
+    """Where the engine's cycles go: computing; waiting for weights that are being shifted in, or that have not arrived;
+    for room in the accumulators; for an accumulator to be written before it is read; for the layer's last results."""
 
     rows: int
     cols: int
@@ -169,3 +177,32 @@ class SystolicConfig:
     def accumulator_word_width(self) -> int:
         """Bits of one accumulator of every column."""
         return self.cols * self.resolved_accumulator_width
+
+    @property
+    def array_latency(self) -> int:
+        """Cycles from a wave's entry into the array to its sum at column 0's output; column c is c cycles later."""
+        return self.rows + 4
+
+    @property
+    def requantizer(self) -> RequantizerConfig:
+        """Config of one requantizer lane."""
+        return RequantizerConfig(
+            accumulator_width=self.resolved_accumulator_width,
+            output_width=self.activation_width,
+            output_signed=self.activation_signed,
+        )
+
+    @property
+    def parameter_layout(self) -> ParameterLayout:
+        """Layout of a word of per-channel parameters, one channel per requantizer lane."""
+        return ParameterLayout(accumulator_width=self.resolved_accumulator_width, lanes=self.resolved_post_lanes)
+
+    @property
+    def parameter_word_width(self) -> int:
+        """Bits of one word of per-channel parameters."""
+        return self.parameter_layout.word_width
+
+    @property
+    def write_lanes(self) -> int:
+        """Groups of requantizer lanes in an activation word, written separately."""
+        return self.rows // self.resolved_post_lanes
