@@ -1,0 +1,101 @@
+"""The weight-stationary systolic array: a grid of PEs and the skew around it."""
+
+from amaranth.hdl import Module, Shape, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.pipeline import delay
+from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.pe import PE
+
+
+class SystolicArray(wiring.Component):
+    """Multiplies one activation vector per cycle by a tile of weights, while the next tile is shifted in.
+
+    What enters in one cycle is a *wave*: `activations` (one lane per row), `weights` (one lane per column), `swap` and
+    `shift`. It reaches row r after r cycles and column c after c more, so that psums, which start at row 0 and leave
+    from the last row, meet the products of their own wave. To the caller a wave acts as a whole, in this order:
+
+    * a `swap` wave makes the shadow weights active, for itself and all later waves;
+    * a `shift` wave moves the shadow weights of every row to the next row and takes `weights` into row 0: k shift
+      waves, with or without other waves between them, load rows 0 to k − 1, and the first of them ends in row k − 1;
+      rows from k on then hold stale weights, for which the activations must be 0;
+    * every wave's `activations` are multiplied by the active weights.
+
+    So one tile computes while the next is shifted in, and the wave that swaps to a tile may be the first shift wave of
+    the tile after it.
+
+    Latency: `LATENCY` cycles from a wave's entry to its sum in `psums[0]`; column c is c cycles later, as it is written
+    to an accumulator column of its own. Throughput: one wave per cycle. No back-pressure and no valid: the caller
+    counts. Sums are as wide as their worst case, so they cannot overflow.
+
+    Parameters
+    ----------
+    config : SystolicConfig
+        Size and widths.
+    """
+
+    activations: data.View
+    weights: data.View
+    swap: Signal
+    shift: Signal
+    psums: data.View
+
+    def __init__(self, config: SystolicConfig) -> None:
+        self._config = config
+        self.LATENCY = config.array_latency
+        activation = Shape(config.activation_width, config.activation_signed)
+        super().__init__(
+            {
+                "activations": In(data.ArrayLayout(activation, config.rows)),
+                "weights": In(data.ArrayLayout(signed(config.weight_width), config.cols)),
+                "swap": In(1),
+                "shift": In(1),
+                "psums": Out(data.ArrayLayout(signed(config.column_width), config.cols)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        """Return the grid of PEs."""
+        m = Module()
+        rows, cols = self._config.rows, self._config.cols
+        grid = [[PE(self._config, row=row) for _ in range(cols)] for row in range(rows)]
+        for row in range(rows):
+            for col in range(cols):
+                m.submodules[f"pe_{row}_{col}"] = grid[row][col]
+        self._connect_left(m, grid)
+        for row in range(rows):
+            for col in range(1, cols):
+                _connect_right(m, grid[row][col - 1], grid[row][col])
+        for col in range(cols):
+            m.d.comb += grid[0][col].i_weight.eq(delay(m, self.weights[col], col, f"weight_{col}"))
+            for row in range(1, rows):
+                _connect_down(m, grid[row - 1][col], grid[row][col])
+            m.d.comb += self.psums[col].eq(grid[-1][col].o_psum)
+        return m
+
+    def _connect_left(self, m: Module, grid: list[list[PE]]) -> None:
+        """Skew the activations by row; swap and shift go down from row to row."""
+        swap: Value = self.swap
+        shift: Value = self.shift
+        for row, pes in enumerate(grid):
+            if row > 0:
+                swap = delay(m, swap, 1, f"swap_{row}", reset=True, keep=True)
+                shift = delay(m, shift, 1, f"shift_{row}", reset=True, keep=True)
+            m.d.comb += [
+                pes[0].i_activation.eq(delay(m, self.activations[row], row, f"activation_{row}")),
+                pes[0].i_swap.eq(swap),
+                pes[0].i_shift.eq(shift),
+            ]
+
+
+def _connect_right(m: Module, left: PE, right: PE) -> None:
+    m.d.comb += [
+        right.i_activation.eq(left.o_activation),
+        right.i_swap.eq(left.o_swap),
+        right.i_shift.eq(left.o_shift),
+    ]
+
+
+def _connect_down(m: Module, above: PE, below: PE) -> None:
+    m.d.comb += [below.i_weight.eq(above.o_weight), below.i_psum.eq(above.o_psum)]

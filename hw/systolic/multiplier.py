@@ -1,0 +1,102 @@
+"""A multiplier with three registers, which is one DSP block where the family has one that must be instantiated."""
+
+from typing import Any
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Shape, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+DSP_WIDTH = 18  # bits of an operand of a MULT18X18D
+
+
+class Multiplier(wiring.Component):
+    """Product of two numbers, signed or not, of up to 18 bits each.
+
+    One MULT18X18D with its input, pipeline and output registers in use on a platform whose `family` is `"ecp5"`: yosys
+    infers that block but leaves its registers in the fabric, which halves the clock rate. Elsewhere three registers
+    around `*`, from which other tools infer their own block. The two are cycle for cycle the same.
+
+    Latency: 3 cycles (`LATENCY`). Throughput: one product per cycle. No enable, no back-pressure, no reset. The product
+    is exact, so it cannot overflow.
+
+    Parameters
+    ----------
+    a_width, b_width : int
+        Bits of the operands, 1 to 18.
+    a_signed, b_signed : bool
+        Whether each operand is two's complement. The product is signed if either is.
+
+    Raises
+    ------
+    ValueError
+        A width is not between 1 and 18 bits.
+    """
+
+    LATENCY = 3
+
+    a: Signal
+    b: Signal
+    product: Signal
+
+    def __init__(self, *, a_width: int, a_signed: bool = True, b_width: int, b_signed: bool = True) -> None:
+        for name, width in (("a_width", a_width), ("b_width", b_width)):
+            if not 1 <= width <= DSP_WIDTH:
+                raise ValueError(
+                    f"{name}={width} must be between 1 and {DSP_WIDTH} bits, the operand of one DSP block."
+                )
+        super().__init__(
+            {
+                "a": In(Shape(a_width, a_signed)),
+                "b": In(Shape(b_width, b_signed)),
+                "product": Out(Shape(a_width + b_width, a_signed or b_signed)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the DSP block or its portable twin."""
+        if getattr(platform, "family", None) == "ecp5":
+            return self._mult18x18d()
+        return self._portable()
+
+    def _portable(self) -> Module:
+        m = Module()
+        a = Signal(self.a.shape(), reset_less=True)
+        b = Signal(self.b.shape(), reset_less=True)
+        pipeline = Signal(self.product.shape(), reset_less=True)
+        output = Signal(self.product.shape(), reset_less=True)
+        m.d.sync += [a.eq(self.a), b.eq(self.b), pipeline.eq(a * b), output.eq(pipeline)]
+        m.d.comb += self.product.eq(output)
+        return m
+
+    def _mult18x18d(self) -> Module:
+        m = Module()
+        # An assignment between signals extends by the sign of its right-hand side, which is what the block wants.
+        a = Signal(DSP_WIDTH)
+        b = Signal(DSP_WIDTH)
+        product = Signal(2 * DSP_WIDTH)
+        m.d.comb += [a.eq(self.a), b.eq(self.b), self.product.eq(product)]
+        ports: dict[str, Any] = {}
+        for bit in range(DSP_WIDTH):
+            ports[f"i_A{bit}"] = a[bit]
+            ports[f"i_B{bit}"] = b[bit]
+            ports[f"i_C{bit}"] = Const(0, 1)
+        for bit in range(2 * DSP_WIDTH):
+            ports[f"o_P{bit}"] = product[bit]
+        for register in ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT"):
+            ports[f"p_REG_{register}_CLK"] = "CLK0"
+            ports[f"p_REG_{register}_CE"] = "CE0"
+            ports[f"p_REG_{register}_RST"] = "RST0"
+        m.submodules.dsp = Instance(
+            "MULT18X18D",
+            **ports,
+            p_GSR="DISABLED",  # the registers keep their values through a global reset, like the fabric's
+            p_SOURCEB_MODE="B_INPUT",
+            i_SIGNEDA=Const(int(self.a.shape().signed), 1),
+            i_SIGNEDB=Const(int(self.b.shape().signed), 1),
+            i_SOURCEA=Const(0, 1),
+            i_SOURCEB=Const(0, 1),
+            i_CLK0=ClockSignal("sync"),
+            i_CE0=Const(1, 1),
+            i_RST0=Const(0, 1),
+        )
+        return m
