@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+from celosia.hw.fields import Fields
 from celosia.hw.registry import ENGINES, find_engine
 
 PROTOCOL_VERSION = 1  # part of the hash: a device of another protocol is another device
@@ -15,11 +16,6 @@ class EngineConfig(Protocol):
     """What an accelerator needs to know of any engine's config."""
 
     CAUSES: ClassVar[tuple[str, ...]]
-
-    @property
-    def descriptor_words(self) -> int:
-        """32-bit words of one layer descriptor."""
-        ...
 
     @property
     def weight_word_width(self) -> int:
@@ -34,6 +30,11 @@ class EngineConfig(Protocol):
     @property
     def activation_word_width(self) -> int:
         """Bits of one word of the input, activation and output memories."""
+        ...
+
+    @property
+    def write_lanes(self) -> int:
+        """Parts of such a word that the engine writes separately."""
         ...
 
 
@@ -144,6 +145,11 @@ class AcceleratorConfig:
     def causes(self) -> tuple[str, ...]:
         """Names of the cycle counters: the core's own causes, then the engine's."""
         return CORE_CAUSES + self.engine.CAUSES
+
+    @property
+    def layer_fields(self) -> Fields:
+        """Layout of a layer descriptor."""
+        return find_engine(self.engine_name).layer_fields(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that `from_json` turns back into an equal config."""

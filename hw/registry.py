@@ -1,7 +1,7 @@
 """Table of engines. Every command, report and generic test finds its engines here.
 
-An engine is four modules of the same names, found by convention and imported only when asked for:
-`celosia.hw.NAME.config` (its config), `celosia.hw.NAME.engine` (its RTL), `celosia.sim.golden.NAME` and
+An engine is six modules of the same names, found by convention and imported only when asked for:
+`celosia.hw.NAME.config` (its config), `celosia.hw.NAME.layer` (its descriptor), `celosia.hw.NAME.engine` (its RTL), `celosia.sim.golden.NAME` and
 `celosia.sim.cycles.NAME` (its models), and `celosia.host.pack.NAME` (its packer).
 """
 
@@ -22,6 +22,11 @@ class Engine:
     def config(self) -> Any:
         """Class of its config, pure Python."""
         return getattr(import_module(f"celosia.hw.{self.name}.config"), f"{self.prefix}Config")
+
+    @property
+    def layer_fields(self) -> Any:
+        """Function from an accelerator config to the layout of a layer descriptor."""
+        return import_module(f"celosia.hw.{self.name}.layer").layer_fields
 
     @property
     def rtl(self) -> Any:

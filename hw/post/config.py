@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+LIMB_WIDTH = 17  # bits of an unsigned limb: the largest that signed 18-bit multipliers take
 MAX_ACCUMULATOR_WIDTH = 48  # bits
 
 
@@ -42,3 +43,9 @@ class RequantizerConfig:
         if self.output_signed:
             return -(1 << (self.output_width - 1)), (1 << (self.output_width - 1)) - 1
         return 0, (1 << self.output_width) - 1
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to its result: multiplier, adder tree, shift in two steps, round, clamp."""
+        limbs = -(-self.accumulator_width // LIMB_WIDTH)
+        return 8 + (limbs + 1 - 1).bit_length()

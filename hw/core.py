@@ -1,0 +1,230 @@
+"""The core: an engine, its memories, and what runs layers on it without the host."""
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from celosia.hw.buffers import InputFiller, ResultSender, WeightRing
+from celosia.hw.config import CORE_CAUSES, AcceleratorConfig
+from celosia.hw.counters import COUNTER_WIDTH, CycleCounters
+from celosia.hw.fetch import LayerFetch
+from celosia.hw.memory import Scratchpad
+from celosia.hw.pipeline import delay
+from celosia.hw.protocol import RUN_FIELDS
+from celosia.hw.registry import find_engine
+from celosia.hw.timing import READ_LATENCY
+
+HOST_ADDRESS_WIDTH = 24  # bits
+
+
+class Core(wiring.Component):
+    """Memories, layer fetch, engine, streams and counters; no link.
+
+    A run goes from `run_start` to the fall of `busy`: it executes `run.layers` descriptors from `run.program` on,
+    `run.iterations` times, with inputs and results streaming through two halves of their memories if `run.input_words`
+    and `run.output_words` say so. The counters then hold its cycles; their causes sum to the total.
+
+    Between runs the host port reads and writes memories: a write takes effect in its cycle, a read brings its word
+    HOST_READ_LATENCY cycles later, one per cycle. Words narrower than the port are in its least significant bits.
+
+    `abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without progress.
+    `busy` falls in the next cycle, streamed words in the core are dropped, memories keep what they hold.
+    """
+
+    HOST_READ_LATENCY = READ_LATENCY + 1
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.host_width = max(memory.width for memory in config.memories)
+        word = config.engine.activation_word_width
+        super().__init__(
+            {
+                "host_write_enable": In(1),
+                "host_memory": In(range(len(config.memories))),
+                "host_address": In(HOST_ADDRESS_WIDTH),
+                "host_write_data": In(self.host_width),
+                "host_read_data": Out(self.host_width),
+                "i_weights": In(stream.Signature(config.engine.weight_word_width)),
+                "i_inputs": In(stream.Signature(word)),
+                "o_results": Out(stream.Signature(word)),
+                "run_start": In(1),
+                "run": In(data.StructLayout({name: unsigned(width) for name, width in RUN_FIELDS.items()})),
+                "abort": In(1),
+                "busy": Out(1),
+                "fault": Out(1),
+                "total_cycles": Out(COUNTER_WIDTH),
+                "cause_cycles": Out(data.ArrayLayout(unsigned(COUNTER_WIDTH), len(config.causes))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        config = self.config
+        clear = Signal()
+        word = config.engine.activation_word_width
+        weights = config.memory("weights")
+        engine = find_engine(config.engine_name).rtl(config)
+        fetch = LayerFetch(config)
+        filler = InputFiller(word, config.input_depth)
+        sender = ResultSender(word, config.output_depth)
+        ring = WeightRing(weights.width, weights.depth)
+        parts = {"engine": engine, "fetch": fetch, "filler": filler, "sender": sender, "ring": ring}
+        for name, part in parts.items():
+            m.submodules[name] = ResetInserter(clear)(part)
+        m.d.comb += clear.eq(self.abort | self.fault)
+
+        run = Signal.like(self.run, reset_less=True)
+        start = Signal()
+        m.d.comb += start.eq(self.run_start & ~self.busy)
+        with m.If(start):
+            m.d.sync += run.eq(self.run)
+        now = Mux(start, self.run, run)
+        for part, names in (
+            (fetch, ("program", "layers", "iterations")),
+            (filler, ("iterations",)),
+        ):
+            m.d.comb += [getattr(part, name).eq(data.View(self.run.shape(), now)[name]) for name in names]
+        at_start = data.View(self.run.shape(), now)
+        m.d.comb += [
+            *(part.start.eq(start) for part in (fetch, filler, sender, ring)),
+            fetch.inputs_stream.eq(run.input_words != 0),
+            fetch.outputs_stream.eq(run.output_words != 0),
+            filler.words.eq(at_start.input_words),
+            sender.words.eq(at_start.output_words),
+            ring.base.eq(at_start.ring_base),
+            ring.running.eq(self.busy),
+        ]
+        connect(m, flipped(self.i_inputs), filler.i)
+        connect(m, sender.o, flipped(self.o_results))
+        connect(m, flipped(self.i_weights), ring.i)
+        self._connect_memories(m, engine, fetch, filler, sender, ring)
+        self._sequence(m, start, clear, engine, fetch, filler, sender, ring)
+        return m
+
+    def _connect_memories(self, m: Module, engine: Any, fetch: Any, filler: Any, sender: Any, ring: Any) -> None:
+        """Give each memory its reader and its writer during a run, and the host between runs."""
+        readers = {
+            "program": fetch.memory.address,
+            "weights": engine.weights.address,
+            "parameters": engine.parameters.address,
+            "inputs": engine.source.address,
+            "activations": engine.source.address,
+            "outputs": sender.read.address,
+        }
+        outputs, activations = engine.write_outputs, ~engine.write_outputs
+        writers = {
+            "weights": ring.write,
+            "inputs": filler.write,
+            "activations": engine.write,
+            "outputs": engine.write,
+        }
+        enables = {
+            "weights": ring.write.enable,
+            "inputs": filler.write.enable,
+            "activations": Mux(activations, engine.write.enable, 0),
+            "outputs": Mux(outputs, engine.write.enable, 0),
+        }
+        words = {}
+        for spec in self.config.memories:
+            lanes = self.config.engine.write_lanes if spec.name in ("activations", "outputs") else 1
+            memory = Scratchpad(width=spec.width, depth=spec.depth, lanes=lanes)
+            m.submodules[spec.name] = memory
+            words[spec.name] = memory.read_0.data
+            host_writes = self.host_write_enable & (self.host_memory == spec.id)
+            m.d.comb += [
+                memory.read_0.address.eq(Mux(self.busy, readers[spec.name], self.host_address)),
+                memory.write.address.eq(self.host_address),
+                memory.write.data.eq(self.host_write_data),
+                memory.write.enable.eq(host_writes.replicate(lanes)),
+            ]
+            if spec.name in writers:
+                writer = writers[spec.name]
+                with m.If(self.busy):
+                    m.d.comb += [
+                        memory.write.address.eq(writer.address),
+                        memory.write.data.eq(writer.data),
+                        memory.write.enable.eq(enables[spec.name]),
+                    ]
+        m.d.comb += [
+            fetch.memory.data.eq(words["program"]),
+            engine.weights.data.eq(words["weights"]),
+            engine.ring_address.eq(ring.read_address),
+            engine.ring_available.eq(ring.available),
+            engine.parameters.data.eq(words["parameters"]),
+            engine.source.data.eq(Mux(engine.source_is_activations, words["activations"], words["inputs"])),
+            sender.read.data.eq(words["outputs"]),
+        ]
+        chosen = delay(m, self.host_memory, READ_LATENCY, "host_memory", reset=True)
+        with m.Switch(chosen):
+            for spec in self.config.memories:
+                with m.Case(spec.id):
+                    m.d.sync += self.host_read_data.eq(words[spec.name])
+
+    def _sequence(
+        self,
+        m: Module,
+        start: Signal,
+        clear: Signal,
+        engine: Any,
+        fetch: Any,
+        filler: Any,
+        sender: Any,
+        ring: Any,
+    ) -> None:
+        """Hand layers to the engine, end iterations and the run, count cycles, and watch for progress."""
+        m.submodules.counters = counters = CycleCounters(len(self.config.causes))
+        inputs_missing, results_full, ends_iteration = Signal(), Signal(), Signal()
+        idle_cycles = Signal(range(self.config.watchdog_cycles + 1))
+        finished, progress = Signal(), Signal()
+        m.d.comb += [
+            engine.layer.eq(fetch.layer),
+            engine.layer_valid.eq(fetch.layer_valid),
+            fetch.layer_take.eq(engine.layer_take),
+            inputs_missing.eq(fetch.first & ~filler.ready),
+            results_full.eq(fetch.last & ~sender.ready),
+            engine.layer_ready.eq(~inputs_missing & ~results_full),
+            filler.release.eq(engine.done & ends_iteration),
+            sender.produced.eq(engine.done & ends_iteration),
+            ring.take.eq(engine.ring_take),
+            ring.release.eq(engine.ring_release),
+            finished.eq(self.busy & fetch.exhausted & ~engine.active & sender.empty),
+            progress.eq(
+                engine.progress
+                | fetch.busy
+                | (self.i_inputs.valid & self.i_inputs.ready)
+                | (self.i_weights.valid & self.i_weights.ready)
+                | (self.o_results.valid & self.o_results.ready)
+            ),
+        ]
+        with m.If(engine.layer_take):
+            m.d.sync += ends_iteration.eq(fetch.last)
+        with m.If(start):
+            m.d.sync += self.busy.eq(1)
+        with m.Elif(finished | clear):
+            m.d.sync += self.busy.eq(0)
+
+        with m.If(~self.busy | progress):
+            m.d.sync += idle_cycles.eq(0)
+        with m.Else():
+            m.d.sync += idle_cycles.eq(idle_cycles + 1)
+        m.d.comb += self.fault.eq(self.busy & (idle_cycles == self.config.watchdog_cycles))
+
+        code = {name: Const(index) for index, name in enumerate(CORE_CAUSES)}
+        with m.If(engine.active):
+            m.d.comb += counters.cause.eq(len(CORE_CAUSES) + engine.cause)
+        with m.Elif(fetch.exhausted):
+            m.d.comb += counters.cause.eq(code["results_wait"])
+        with m.Elif(fetch.layer_valid & inputs_missing):
+            m.d.comb += counters.cause.eq(code["activations_wait"])
+        with m.Elif(fetch.layer_valid & results_full):
+            m.d.comb += counters.cause.eq(code["results_wait"])
+        with m.Else():
+            m.d.comb += counters.cause.eq(code["fetch"])
+        m.d.comb += [
+            counters.start.eq(start),
+            counters.running.eq(self.busy),
+            self.total_cycles.eq(counters.total),
+            self.cause_cycles.eq(counters.by_cause),
+        ]

@@ -1,0 +1,30 @@
+"""Fixed delays, and bit fields as Amaranth structures."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal, Value, signed, unsigned
+from amaranth.lib import data
+
+from celosia.hw.fields import Fields
+
+
+def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False, keep: bool = False) -> Any:
+    """Return `value`, a value or a view, some cycles later, through registers called `name_1`, `name_2`, ….
+
+    Only control that must not outlive a reset asks for `reset`; data registers go without one. `keep` stops synthesis
+    from merging equal registers that are apart on purpose.
+    """
+    value = value if isinstance(value, data.View) else Value.cast(value)
+    for cycle in range(1, cycles + 1):
+        attributes = {"keep": 1} if keep else {}
+        register = Signal(value.shape(), name=f"{name}_{cycle}", reset_less=not reset, attrs=attributes)
+        m.d.sync += register.eq(value)
+        value = register
+    return value
+
+
+def struct_of(fields: Fields) -> data.StructLayout:
+    """Return the Amaranth layout of bit fields, same order, same widths."""
+    return data.StructLayout(
+        {f.name: signed(f.width) if f.signed else unsigned(f.width) for f in fields}  # type: ignore[misc]
+    )

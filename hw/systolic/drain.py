@@ -1,0 +1,206 @@
+"""Drain: reads finished sums, requantizes them lane by lane, and writes the next activations."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.memory import address_width, read_port, write_port
+from celosia.hw.pipeline import delay, struct_of
+from celosia.hw.post.requantize import Requantizer
+from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.layer import layer_fields
+from celosia.hw.systolic.timing import drain_cycles
+from celosia.hw.timing import READ_LATENCY
+
+
+class Drain(wiring.Component):
+    """Walks block, N tile, row and group of channels, and turns `post_lanes` sums into activations per cycle.
+
+    A row is drained as soon as its last sum is in memory (`row_ready`, one strobe per row) and its accumulators are then
+    `freed`. A group of lanes is written `drain_cycles` after it was issued. Lanes of a word above the group written last
+    become 0, so that the next layer may multiply them by whatever weights its array holds.
+
+    Ports: `start` takes `layer`; `beat` issues a group; `done` strobes when the layer's last word has been written.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        assert isinstance(config.engine, SystolicConfig)
+        self.config, self.engine = config, config.engine
+        self.fields = layer_fields(config)
+        engine, layout = config.engine, struct_of(self.fields)
+        self.lanes = engine.resolved_post_lanes
+        self.word_groups = engine.rows // self.lanes  # groups of lanes in an activation word
+        self.tile_groups = engine.cols // self.lanes  # groups of lanes in an N tile
+        self.acc_width = engine.resolved_accumulator_width
+        parameters = config.memory("parameters")
+        super().__init__(
+            {
+                "layer": In(layout),
+                "start": In(1),
+                "row_ready": In(1),
+                "beat": Out(1),
+                "freed": Out(1),
+                "done": Out(1),
+                "sum_address": Out(address_width(engine.accumulator_rows)),
+                "sums": In(data.ArrayLayout(signed(self.acc_width), engine.cols)),
+                "parameters": Out(read_port(parameters.width, parameters.depth)),
+                "write": Out(
+                    write_port(engine.activation_word_width, 1 << layout["destination"].shape.width, self.word_groups)
+                ),
+                "write_outputs": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        latency = drain_cycles(self.engine)
+        layer = Signal(struct_of(self.fields), reset_less=True)
+        active, final = Signal(), Signal()
+        tile_group = Signal(range(self.tile_groups), reset_less=True)
+        word_group = Signal(range(self.word_groups), reset_less=True)
+        address = Signal.like(layer.destination, reset_less=True)
+        self._walk(m, layer, active, final, tile_group, word_group, address)
+
+        # Sums and parameters come READ_LATENCY later; one more register holds the group's sums.
+        group = delay(m, tile_group, READ_LATENCY, "group")
+        selected = Signal(data.ArrayLayout(signed(self.acc_width), self.lanes), reset_less=True)
+        parameters = delay(m, self.parameters.data, 1, "parameters")
+        m.d.sync += selected.as_value().eq(self.sums.as_value().word_select(group, len(selected.as_value())))
+        results = self._requantize(m, layer, selected, parameters)
+
+        written = delay(m, word_group, latency, "word_group")
+        m.d.comb += [
+            self.write.address.eq(delay(m, address, latency, "write_address")),
+            self.write_outputs.eq(layer.destination_is_outputs),
+        ]
+        valid = delay(m, self.beat, latency, "valid", reset=True)
+        for index in range(self.word_groups):
+            here = self.write.data.word_select(index, len(results))
+            m.d.comb += [
+                self.write.enable[index].eq(valid & (written <= index)),
+                here.eq(Mux(written == index, results, 0)),
+            ]
+        m.d.comb += self.done.eq(delay(m, self.beat & final, latency + 1, "final", reset=True))
+        return m
+
+    def _walk(
+        self,
+        m: Module,
+        layer: data.View,
+        active: Signal,
+        final: Signal,
+        tile_group: Signal,
+        word_group: Signal,
+        address: Signal,
+    ) -> None:
+        """Issue groups while rows are ready, and step through all addresses without a multiplier."""
+        ready_rows = Signal(range(self.engine.accumulator_rows + 1))
+        block = Signal.like(layer.blocks, reset_less=True)
+        n_tile = Signal.like(layer.n_tiles, reset_less=True)
+        row = Signal.like(layer.block_rows, reset_less=True)
+        block_rows = Signal.like(layer.block_rows, reset_less=True)
+        row_end, tile_end, block_end = Signal(), Signal(), Signal()
+        row_address = Signal.like(address)  # of the row's first group in this N tile
+        tile_address = Signal.like(address)  # of the same in the N tile's first row
+        block_address = Signal.like(address)  # of the same in the first N tile
+        tile_word_group = Signal.like(word_group, reset_less=True)
+        parameters = Signal.like(layer.parameters, reset_less=True)
+        tile_parameters = Signal.like(layer.parameters, reset_less=True)
+        last_group = Mux(n_tile == layer.n_tiles, layer.n_edge - 1, self.tile_groups - 1)
+        word_end = word_group == self.word_groups - 1
+
+        m.d.comb += [
+            self.beat.eq(active & (ready_rows != 0)),
+            row_end.eq(self.beat & (tile_group == last_group)),
+            tile_end.eq(row_end & (row == block_rows)),
+            block_end.eq(tile_end & (n_tile == layer.n_tiles)),
+            final.eq(block_end & (block == layer.blocks)),
+            self.freed.eq(row_end),
+            self.parameters.address.eq(parameters),
+        ]
+        m.d.sync += ready_rows.eq(ready_rows + self.row_ready - row_end)
+
+        next_address = Signal.like(address)
+        next_word_group = Signal.like(word_group)
+        m.d.comb += [
+            next_address.eq(address + word_end),
+            next_word_group.eq(Mux(word_end, 0, word_group + 1)),
+        ]
+        with m.If(self.start):
+            m.d.sync += [
+                layer.eq(self.layer),
+                active.eq(1),
+                block.eq(1),
+                n_tile.eq(1),
+                row.eq(1),
+                tile_group.eq(0),
+                word_group.eq(0),
+                tile_word_group.eq(0),
+                block_rows.eq(Mux(self.layer.blocks == 1, self.layer.last_block_rows, self.layer.block_rows)),
+                *(each.eq(self.layer.destination) for each in (address, row_address, tile_address, block_address)),
+                parameters.eq(self.layer.parameters),
+                tile_parameters.eq(self.layer.parameters),
+            ]
+        with m.Elif(self.beat):
+            m.d.sync += [
+                tile_group.eq(tile_group + 1),
+                word_group.eq(next_word_group),
+                address.eq(next_address),
+                parameters.eq(parameters + 1),
+            ]
+            with m.If(row_end):
+                following = row_address + layer.destination_pitch
+                m.d.sync += [
+                    self.sum_address.eq(self.sum_address + 1),
+                    row.eq(row + 1),
+                    tile_group.eq(0),
+                    word_group.eq(tile_word_group),
+                    address.eq(following),
+                    row_address.eq(following),
+                    parameters.eq(tile_parameters),
+                ]
+            with m.If(tile_end):
+                # The tile's last row left `next_address` where the next N tile begins, `row` rows further down.
+                m.d.sync += [
+                    row.eq(1),
+                    n_tile.eq(n_tile + 1),
+                    word_group.eq(next_word_group),
+                    tile_word_group.eq(next_word_group),
+                    *(
+                        each.eq(tile_address + (next_address - row_address))
+                        for each in (address, row_address, tile_address)
+                    ),
+                    parameters.eq(parameters + 1),
+                    tile_parameters.eq(parameters + 1),
+                ]
+            with m.If(block_end):
+                below = row_address - (tile_address - block_address) + layer.destination_pitch
+                m.d.sync += [
+                    n_tile.eq(1),
+                    block.eq(block + 1),
+                    block_rows.eq(Mux(block + 1 == layer.blocks, layer.last_block_rows, layer.block_rows)),
+                    word_group.eq(0),
+                    tile_word_group.eq(0),
+                    *(each.eq(below) for each in (address, row_address, tile_address, block_address)),
+                    parameters.eq(layer.parameters),
+                    tile_parameters.eq(layer.parameters),
+                ]
+            with m.If(final):
+                m.d.sync += active.eq(0)
+
+    def _requantize(self, m: Module, layer: data.View, sums: data.View, parameters: Signal) -> Cat:
+        """Return a group of activations, the requantizers' latency after their sums and parameters."""
+        channel = struct_of(self.engine.parameter_layout.channel)
+        results = []
+        for index in range(self.lanes):
+            lane = Requantizer(self.engine.requantizer)
+            m.submodules[f"lane_{index}"] = lane
+            given = channel(parameters.word_select(index, channel.size))
+            m.d.comb += [
+                lane.acc.eq(sums[index]),
+                *(getattr(lane, name).eq(given[name]) for name in ("bias", "multiplier", "shift", "enable")),
+                *(getattr(lane, name).eq(layer[name]) for name in ("rounding", "zero_point", "minimum", "maximum")),
+            ]
+            results.append(lane.result)
+        return Cat(*results)

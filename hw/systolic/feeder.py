@@ -1,0 +1,145 @@
+"""Activation feeder: sends the activation vectors of each tile through the array, back to back."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.memory import address_width
+from celosia.hw.pipeline import struct_of
+from celosia.hw.systolic.timing import HAZARD_CYCLES
+from celosia.hw.systolic.layer import layer_fields
+
+
+def accumulate_layout(depth: int) -> data.StructLayout:
+    """Return what an accumulator is told with each beat: its row, and whether to start or to end a sum."""
+    return data.StructLayout({"valid": 1, "first": 1, "last": 1, "address": address_width(depth)})
+
+
+class ActivationFeeder(wiring.Component):
+    """Walks block, N tile, K tile and row, and issues one activation vector per cycle.
+
+    A tile begins when its weights are loaded (`full`); the first K tile of an N tile also waits for room for the whole
+    block in the accumulators, a later one until HAZARD_CYCLES after the start of the tile before, so that an accumulator
+    is written before it is read again. Inside a tile there is no wait.
+
+    Ports: `start` takes `layer` when not `running`; `beat` issues a vector that is read from `address`; `swap` goes with
+    a tile's first beat; `accumulate` tells the accumulators what to do with the sums; `freed` gives one accumulator row
+    back; `no_room` and `hazard` say why a loaded tile does not begin.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.fields = layer_fields(config)
+        self.depth: int = config.engine.accumulator_rows  # type: ignore[attr-defined]
+        layout = struct_of(self.fields)
+        super().__init__(
+            {
+                "layer": In(layout),
+                "start": In(1),
+                "running": Out(1),
+                "full": In(1),
+                "freed": In(1),
+                "beat": Out(1),
+                "swap": Out(1),
+                "address": Out(layout["source"].shape),
+                "accumulate": Out(accumulate_layout(self.depth)),
+                "no_room": Out(1),
+                "hazard": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        layer = Signal(struct_of(self.fields), reset_less=True)
+        block = Signal.like(layer.blocks, reset_less=True)
+        n_tile = Signal.like(layer.n_tiles, reset_less=True)
+        k_tile = Signal.like(layer.k_tiles, reset_less=True)
+        row = Signal.like(layer.block_rows, reset_less=True)
+        block_rows = Signal.like(layer.block_rows, reset_less=True)
+        free_rows = Signal.like(layer.block_rows, init=self.depth)
+        tile_address = Signal.like(layer.source, reset_less=True)  # of the first row
+        block_address = Signal.like(layer.source, reset_less=True)  # of the first row and K tile
+        sum_address = Signal(address_width(self.depth), reset_less=True)  # the N tile's first accumulator row
+        age = Signal(range(HAZARD_CYCLES + 1), init=HAZARD_CYCLES)  # cycles since the last tile began, saturating
+        tile_begin, tile_end, first, last, go = Signal(), Signal(), Signal(), Signal(), Signal()
+
+        m.d.comb += [
+            first.eq(k_tile == 1),
+            last.eq(k_tile == layer.k_tiles),
+            tile_begin.eq(row == 1),
+            tile_end.eq(row == block_rows),
+            self.no_room.eq(first & (free_rows < block_rows)),
+            self.hazard.eq(~first & (age != HAZARD_CYCLES)),
+            go.eq(~tile_begin | (self.full & ~self.no_room & ~self.hazard)),
+            self.beat.eq(self.running & go),
+            self.swap.eq(self.beat & tile_begin),
+            self.accumulate.valid.eq(self.beat),
+            self.accumulate.first.eq(first),
+            self.accumulate.last.eq(last),
+            self.accumulate.address.eq(sum_address + row - 1),
+        ]
+        with m.If(self.swap):
+            m.d.sync += age.eq(1)
+        with m.Elif(age != HAZARD_CYCLES):
+            m.d.sync += age.eq(age + 1)
+        taken = Mux(self.swap & first, block_rows, 0)
+        m.d.sync += free_rows.eq(free_rows - taken + self.freed)
+
+        with m.If(self.start):
+            m.d.sync += [
+                layer.eq(self.layer),
+                self.running.eq(1),
+                block.eq(1),
+                n_tile.eq(1),
+                k_tile.eq(1),
+                row.eq(1),
+                block_rows.eq(Mux(self.layer.blocks == 1, self.layer.last_block_rows, self.layer.block_rows)),
+                self.address.eq(self.layer.source),
+                tile_address.eq(self.layer.source),
+                block_address.eq(self.layer.source),
+            ]
+        with m.Elif(self.beat):
+            m.d.sync += [row.eq(row + 1), self.address.eq(self.address + layer.source_pitch)]
+            with m.If(tile_end):
+                m.d.sync += [
+                    row.eq(1),
+                    k_tile.eq(k_tile + 1),
+                    self.address.eq(tile_address + 1),
+                    tile_address.eq(tile_address + 1),
+                ]
+                with m.If(last):
+                    m.d.sync += [
+                        k_tile.eq(1),
+                        n_tile.eq(n_tile + 1),
+                        self.address.eq(block_address),
+                        tile_address.eq(block_address),
+                        sum_address.eq(sum_address + block_rows),
+                    ]
+                    self._next_block(m, layer, block, n_tile, block_rows, tile_address, block_address)
+        return m
+
+    def _next_block(
+        self,
+        m: Module,
+        layer: data.View,
+        block: Signal,
+        n_tile: Signal,
+        block_rows: Signal,
+        tile_address: Signal,
+        block_address: Signal,
+    ) -> None:
+        """Go on to the next block of rows, or stop, after the last N tile's last beat."""
+        # The last beat read the last K tile of the block's last row: the next block lies behind it.
+        following = self.address - layer.k_tiles + layer.source_pitch + 1
+        with m.If(n_tile == layer.n_tiles):
+            m.d.sync += [
+                n_tile.eq(1),
+                block.eq(block + 1),
+                block_rows.eq(Mux(block + 1 == layer.blocks, layer.last_block_rows, layer.block_rows)),
+                self.address.eq(following),
+                tile_address.eq(following),
+                block_address.eq(following),
+            ]
+            with m.If(block == layer.blocks):
+                m.d.sync += self.running.eq(0)
