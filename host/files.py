@@ -1,10 +1,14 @@
 """Output files appear whole or not at all."""
 
+import io
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 
 @contextmanager
@@ -31,3 +35,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as numpy.savez_compressed does, but without dates: equal arrays give equal bytes.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        Open for writing and seekable.
+    arrays : mapping of str to ndarray
+        Names and arrays, in the order in which they are written; no Python objects.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED, 9)

@@ -1,8 +1,8 @@
 """Float networks become integer networks, after training.
 
-Weights are symmetric with one scale per output channel, activations asymmetric with one scale per tensor, taken from the range
-seen on calibration inputs; biases are integers in accumulator units. This is the scheme of TensorFlow Lite (Jacob et al. 2018,
-arXiv 1712.05877), for any width from 2 to 16 bits.
+Weights are symmetric with one scale per output channel, activations asymmetric with one scale per tensor, taken from
+the range seen on calibration inputs; biases are integers in accumulator units. This is the scheme of TensorFlow Lite
+(Jacob et al. 2018, arXiv 1712.05877), for any width from 2 to 16 bits.
 """
 
 from dataclasses import dataclass

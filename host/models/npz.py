@@ -33,15 +33,15 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Callable
-from typing import BinaryIO, Final, TypedDict, cast
+from collections.abc import Callable, Sequence
+from typing import Final, TypedDict, cast
 
 import numpy as np
 
-from celosia.host.files import replacing
+from celosia.host.files import replacing, write_arrays
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import Activation, FloatDense, FloatNetwork
-from celosia.host.models.ir import Dense, Network, Rounding
+from celosia.host.models.ir import Dense, Layer, Network, Rounding
 
 VERSION: Final = 1
 MAX_BYTES: Final = 2**30
@@ -111,7 +111,8 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
         entries["labels"] = list(network.labels)
     if isinstance(network, Network):
         entries |= {"input_scale": network.input_scale, "output_scale": network.output_scale}
-    for index, layer in enumerate(network.layers):
+    layers: Sequence[Layer | FloatDense] = network.layers
+    for index, layer in enumerate(layers):
         if type(layer) not in _FIELDS:
             kind = type(layer).__name__
             raise ModelError(
@@ -122,19 +123,9 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
     arrays = {key: np.asarray(value) for key, value in entries.items()}
     try:
         with replacing(path) as file:
-            _write_arrays(file, arrays)
+            write_arrays(file, arrays)
     except OSError as error:
         raise ModelError(f"{os.fspath(path)}: it cannot be written ({error.strerror}).") from None
-
-
-def _write_arrays(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    """As numpy.savez_compressed, but with the same bytes on every day and machine."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED, 9)
 
 
 def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
