@@ -81,7 +81,7 @@ def read_npz(path: str | os.PathLike[str]) -> Network | FloatNetwork:
         network = _READERS[form](entries)
         entries.refuse_others()
     except ModelError as error:
-        raise ModelError(f"{os.fspath(path)}: {error}") from None
+        raise ModelError(f"{os.fspath(path)}: {' '.join(str(error).split())}") from None
     return network
 
 

@@ -1,0 +1,224 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from celosia.host.data import digits_network, load_digits
+from celosia.host.models import npz, read_model
+from celosia.host.models.errors import ModelError
+from celosia.host.models.float_ir import FloatDense, FloatNetwork
+from celosia.host.models.ir import Dense, Network
+from celosia.host.models.npz import _FIELDS, read_npz, write_npz
+from celosia.host.quantize import Quantization, quantize
+
+FLOAT = {
+    "format": "celosia-float",
+    "version": 1,
+    "name": "mlp",
+    "input_shape": [2],
+    "layers": ["hidden", "classes"],
+    "0.weights": np.ones((2, 3)),
+    "0.bias": np.zeros(3),
+    "0.activation": [-1.0, 1.0],
+    "1.weights": np.ones((3, 1), order="F"),
+    "1.bias": np.zeros(1),
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    digits = digits_network()
+    images, _ = load_digits("train")
+    clipped = FloatNetwork(
+        name="clip",
+        layers=[FloatDense(name="fc", weights=np.eye(4)[:, :3], bias=np.ones(3), activation=(-1, np.inf))],
+        input_shape=(2, 2),
+    )
+    wide = quantize(digits, images, Quantization(weight_width=12, activation_width=16)).network
+    return {"float": digits, "quantized": quantize(digits, images).network, "wide": wide, "clipped": clipped}
+
+
+def same(a, b) -> bool:
+    if [layer.name for layer in a.layers] != [layer.name for layer in b.layers]:
+        return False
+    scalars = ("name", "input_shape", "labels") + (("input_scale", "output_scale") if isinstance(a, Network) else ())
+    return (
+        type(a) is type(b)
+        and all(getattr(a, field) == getattr(b, field) for field in scalars)
+        and all(
+            np.array_equal(getattr(x, field), getattr(y, field))
+            and np.asarray(getattr(x, field)).dtype == np.asarray(getattr(y, field)).dtype
+            for x, y in zip(a.layers, b.layers, strict=True)
+            for field in _FIELDS[type(x)]
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["float", "quantized", "wide", "clipped"])
+def test_what_is_written_is_read(networks, kind, tmp_path):
+    path = tmp_path / "network.NPZ"
+    write_npz(path, networks[kind])
+    assert same(read_model(path), networks[kind])
+    first = path.read_bytes()
+    write_npz(path, networks[kind])
+    assert path.read_bytes() == first
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_by_hand(tmp_path):
+    np.savez(tmp_path / "mlp.npz", **FLOAT)
+    network = read_npz(tmp_path / "mlp.npz")
+    assert isinstance(network, FloatNetwork)
+    assert network.evaluate([[0.25, 0.5], [5, 5]]).tolist() == [[2.25], [3.0]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": None}, '"format" is missing'),
+        ({"format": "tflite"}, 'format is "tflite", but only celosia-float'),
+        ({"version": 2}, "version is 2, but this program reads version 1"),
+        ({"version": 1.5}, "one integer would be right"),
+        ({"name": None}, '"name" is missing'),
+        ({"name": 3}, "one text would be right"),
+        ({"input_shape": [3]}, r'layer "hidden": it takes shape \(2,\)'),
+        ({"input_shape": 2}, "a vector of integers"),
+        ({"layers": [1, 2]}, "a vector of layer names"),
+        ({"layers": ["hidden", "classes", "more"]}, '"2.weights" is missing'),
+        ({"layers": ["hidden"]}, "entries 1.bias, 1.weights are unknown"),
+        ({"0.kind": "conv"}, 'layer "hidden" is of kind "conv"'),
+        ({"0.weights": None}, '"0.weights" is missing'),
+        ({"0.weights": np.full((2, 3), np.nan)}, 'layer "hidden": weights contains NaN'),
+        ({"0.weights": np.ones((2, 4))}, 'layer "hidden": bias has shape'),
+        ({"0.bias": np.zeros(3, dtype=bool)}, "has dtype bool, but only"),
+        ({"0.bias": np.array([b"a", b"b", b"c"])}, "only integers, floats and texts"),
+        ({"0.activation": "tanh"}, "activation 'tanh'"),
+        ({"0.activation": [1.0]}, "none, relu, relu6 or two numbers"),
+        ({"0.activaton": "relu"}, "entries 0.activaton are unknown"),
+        ({"labels": ["a", "b"]}, "2 labels for 1 outputs"),
+        ({"labels": [1.0]}, "a vector of texts"),
+    ],
+)
+def test_a_wrong_entry_is_named(changes, words, tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **{key: value for key, value in (FLOAT | changes).items() if value is not None})
+    with pytest.raises(ModelError, match=words) as caught:
+        read_npz(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", sorted(_FIELDS[Dense]))
+def test_every_field_of_a_quantized_layer_is_needed(networks, field, tmp_path):
+    path = tmp_path / "network.npz"
+    write_npz(path, networks["quantized"])
+    with np.load(path) as arrays:
+        np.savez(path, **{key: value for key, value in arrays.items() if key != f"1.{field}"})
+    with pytest.raises(ModelError, match=f'"1.{field}" is missing'):
+        read_npz(path)
+
+
+def test_no_pickles(tmp_path):
+    np.savez(tmp_path / "bad.npz", allow_pickle=True, **(FLOAT | {"0.bias": np.array([print, 1, 2], dtype=object)}))
+    with pytest.raises(ModelError, match="has dtype object, but only"):
+        read_npz(tmp_path / "bad.npz")
+
+
+def npy(header: str) -> bytes:
+    text = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"), "needs 8000000000000"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -1), }") + bytes(8), "shape"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }"), "shape"),
+        (npy("{'descr': '<f0', 'fortran_order': False, 'shape': (1,), }"), "no .npy array"),
+        (npy("{'descr': '<f8'"), "no .npy array"),
+        (npy("(" * 100), "no .npy array"),
+        (b"", "no .npy array"),
+    ],
+)
+def test_headers_are_not_trusted(content, words, tmp_path):
+    path = tmp_path / "bad.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("format.npy", content)
+    with pytest.raises(ModelError, match=words):
+        read_npz(path)
+
+
+def test_a_large_file_is_refused_unopened(tmp_path, monkeypatch):
+    path = tmp_path / "large.npz"
+    np.savez_compressed(path, **FLOAT)
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    monkeypatch.setattr(npz, "MAX_BYTES", size)
+    read_npz(path)
+    monkeypatch.setattr(npz, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    with pytest.raises(ModelError, match=f"take {size} bytes, but at most {size - 1} are read"):
+        read_npz(path)
+
+
+def test_damaged_files_give_one_sentence(networks, tmp_path):
+    good = tmp_path / "good.npz"
+    write_npz(good, networks["quantized"])
+    content = good.read_bytes()
+    seed = 20
+    rng = np.random.default_rng(seed)
+    path = tmp_path / "bad.npz"
+    sentences, read = [], 0
+    for trial in range(300):
+        damaged = bytearray(content)
+        if trial % 2:
+            damaged = damaged[: rng.integers(len(content))]
+        else:
+            for position in rng.integers(len(content), size=rng.integers(1, 8)):
+                damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_npz(path)
+            read += 1  # the byte was one that nothing depends on
+        except ModelError as error:
+            sentences.append(str(error))
+    assert all(sentence.startswith(f"{path}: ") and "\n" not in sentence for sentence in sentences), f"seed {seed}"
+    assert read < 60, f"seed {seed}: {read} of 300 damaged files were read"
+
+
+def test_missing_file_folder_and_suffix(tmp_path):
+    with pytest.raises(ModelError, match=r"none.npz: there is no such file"):
+        read_model(tmp_path / "none.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(ModelError, match=r"folder.npz: it cannot be read \(Is a directory\)"):
+        read_model(tmp_path / "folder.npz")
+    with pytest.raises(ModelError, match=r"suffix '.txt' names no model format; .npz, .onnx are read"):
+        read_model(tmp_path / "model.txt")
+
+
+def test_a_failed_write_keeps_the_old_file(networks, tmp_path, monkeypatch):
+    path = tmp_path / "network.npz"
+    write_npz(path, networks["float"])
+    old = path.read_bytes()
+
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", fail)
+    with pytest.raises(ModelError, match=r"cannot be written \(No space left on device\)"):
+        write_npz(path, networks["quantized"])
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_layers_the_format_does_not_know(networks, tmp_path):
+    class Convolution(Dense):
+        pass
+
+    layer = networks["quantized"].layers[0]
+    fields = {field: getattr(layer, field) for field in _FIELDS[Dense]}
+    network = Network(name="net", layers=[Convolution(name="conv", **fields)], input_shape=(64,))
+    with pytest.raises(ModelError, match='layer "conv" is a Convolution, but the format holds dense layers only'):
+        write_npz(tmp_path / "network.npz", network)
+    assert not list(tmp_path.iterdir())
