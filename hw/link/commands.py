@@ -1,0 +1,230 @@
+"""Command processor: executes the packets of the link on a core, one after the other, and answers each."""
+
+from typing import Any
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.link.checker import Checker
+from celosia.hw.link.gather import Gather
+from celosia.hw.link.packets import ADDRESS_WIDTH, HOST_READ_LATENCY, core_port, link_stream, most_lanes
+from celosia.hw.link.receiver import Receiver
+from celosia.hw.link.report import Identity, Report
+from celosia.hw.link.run import RunLoader
+from celosia.hw.link.scatter import Scatter
+from celosia.hw.link.sender import Sender
+from celosia.hw.protocol import ANSWER_MAGIC, STREAM, WAIT, Opcode, StatusCode
+
+assert Identity.LATENCY == Report.LATENCY == HOST_READ_LATENCY
+
+
+class CommandProcessor(wiring.Component):
+    """Receiver, checker, the parts that execute a packet, and sender; see `celosia.hw.protocol` for the packets.
+
+    Every packet gets exactly one answer. A packet is checked before it changes anything. Operations on the streams of a
+    run wait for the core; they end with an error when the run ends, or when a RESET waits behind them.
+
+    Throughput: a link word per cycle in both directions; about ten cycles per packet, which overlap the reception of
+    the next one. Back-pressure on both sides of the link at any time.
+
+    Attributes
+    ----------
+    i : stream of `BEAT`, in
+    o : stream of `BEAT`, out
+    core : core_port, out
+        To the core.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    core: Any
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        super().__init__({"i": In(link_stream()), "o": Out(link_stream()), "core": Out(core_port(config))})
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        room = 2 * most_lanes(self.config) + 12  # covers the reads on their way, at a link word per cycle
+        m.submodules.receiver = self._receiver = Receiver(self.config.packet_words)
+        m.submodules.checker = self._checker = Checker(self.config)
+        m.submodules.gather = self._gather = Gather(self.config)
+        m.submodules.run = self._run = RunLoader(self.config)
+        m.submodules.identity = self._identity = Identity(self.config)
+        m.submodules.report = self._report = Report(self.config)
+        m.submodules.scatter = self._scatter = Scatter(self.config, room)
+        m.submodules.sender = self._sender = Sender(room)
+
+        self._header = self._receiver.o.payload
+        self._address = Signal(ADDRESS_WIDTH)
+        self._error = Signal(8)  # the first since the last reset
+        self._expired = Signal()  # the watchdog ended the last run
+        self._status = Signal(8)
+        self._answer = Signal(2)  # the FSM sends the head, the trailer of an answer
+        self._forget = Signal()
+
+        self._connect_core(m)
+        self._connect_payload(m)
+        self._connect_answer(m)
+        self._sequence(m)
+        self._remember_errors(m)
+        return m
+
+    def _connect_core(self, m: Module) -> None:
+        core, gather, scatter = self.core, self._gather, self._scatter
+        wiring.connect(m, gather.o_weights, wiring.flipped(core.i_weights))
+        wiring.connect(m, gather.o_inputs, wiring.flipped(core.i_inputs))
+        wiring.connect(m, wiring.flipped(core.o_results), scatter.i_results)
+        m.d.comb += [
+            core.host_memory.eq(self._header.target),
+            core.host_address.eq(self._address),
+            core.host_write_enable.eq(gather.write),
+            core.host_write_data.eq(gather.word),
+            core.run.eq(self._run.run),
+            self._report.busy.eq(core.busy),
+            self._report.error.eq(self._error),
+            self._report.total_cycles.eq(core.total_cycles),
+            self._report.cause_cycles.eq(core.cause_cycles),
+        ]
+        with m.If(gather.write | scatter.read):
+            m.d.sync += self._address.eq(self._address + 1)
+
+    def _connect_payload(self, m: Module) -> None:
+        """The payload goes to the run's registers while they load, else to the gather register."""
+        words, run, gather = self._receiver.o_words, self._run, self._gather
+        m.d.comb += [
+            run.i.valid.eq(words.valid & run.busy),
+            run.i.payload.eq(words.payload),
+            gather.i.valid.eq(words.valid & gather.busy),
+            gather.i.payload.eq(words.payload),
+            words.ready.eq(run.i.ready | gather.i.ready),
+            gather.target.eq(self._header.target),
+            gather.lanes.eq(self._checker.lanes),
+            gather.count.eq(self._header.count),
+        ]
+
+    def _connect_answer(self, m: Module) -> None:
+        """An answer is its head, the scattered words, its trailer."""
+        header, scatter, sender = self._header, self._scatter, self._sender
+        pushed = Signal(16)  # payload words
+        wiring.connect(m, sender.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.i), self._receiver.i)
+        m.d.comb += [
+            self._identity.address.eq(self._address),
+            self._report.address.eq(self._address),
+            scatter.from_results.eq((header.opcode == Opcode.READ) & header.target.bit_select(4, 1)),
+            scatter.room.eq(sender.room),
+            scatter.lanes.eq(self._checker.lanes),
+            scatter.count.eq(header.count),
+            scatter.read_data.eq(self.core.host_read_data),
+            sender.push.eq(scatter.push | self._answer.any()),
+            sender.reserve.eq(Mux(self._answer.any(), 1, scatter.reserve)),
+            sender.last.eq(self._answer[1]),
+            sender.word.eq(scatter.word),
+        ]
+        for opcode, source in ((Opcode.IDENTIFY, self._identity), (Opcode.STATUS, self._report)):
+            with m.If(header.opcode == opcode):
+                m.d.comb += [scatter.read_data.eq(source.data), scatter.lanes.eq(1), scatter.count.eq(source.words)]
+        with m.If(self._answer[0]):
+            m.d.comb += sender.word.eq(Cat(C(ANSWER_MAGIC, 8), header.opcode, header.sequence))
+            m.d.sync += pushed.eq(0)
+        with m.Elif(self._answer[1]):
+            m.d.comb += sender.word.eq(Cat(self._status, C(0, 8), pushed))
+        with m.Elif(scatter.push):
+            m.d.sync += pushed.eq(pushed + 1)
+
+    def _sequence(self, m: Module) -> None:
+        receiver, checker, gather, scatter = self._receiver, self._checker, self._gather, self._scatter
+        header, core = self._header, self.core
+        is_stream = (header.target & STREAM) != 0
+        wait = Signal(range(checker.LATENCY))
+        given_up = Signal(8)  # why a stream operation ended early
+        m.d.comb += [
+            checker.header.eq(header),
+            checker.busy.eq(core.busy),
+            checker.expired.eq(self._expired),
+            given_up.eq(
+                Mux(
+                    receiver.reset_waiting,
+                    StatusCode.ABORTED,
+                    Mux(self._expired, StatusCode.WATCHDOG, StatusCode.IDLE),
+                )
+            ),
+        ]
+        over = ~core.busy | receiver.reset_waiting
+        with m.FSM(name="command"):
+            with m.State("RECEIVE"):
+                m.d.sync += self._address.eq(header.address)
+                with m.If(receiver.o.valid):
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += wait.eq(wait + 1)
+                with m.If(wait == checker.LATENCY - 1):
+                    m.d.sync += wait.eq(0)
+                    m.next = "OPEN"
+            with m.State("OPEN"), m.If(self._sender.room != 0):
+                m.d.comb += self._answer[0].eq(1)
+                m.d.sync += self._status.eq(checker.status)
+                m.next = "CLOSE"
+                with m.If(checker.status == StatusCode.OK):
+                    self._dispatch(m)
+            with m.State("WRITE"):
+                m.d.comb += gather.stop.eq(is_stream & over)
+                with m.If(~gather.busy):
+                    m.d.sync += self._status.eq(Mux(gather.complete, StatusCode.OK, given_up))
+                    m.next = "CLOSE"
+            with m.State("READ"):
+                m.d.comb += scatter.stop.eq(scatter.from_results & over & ~core.o_results.valid)
+                with m.If(receiver.reset_waiting & scatter.from_results):
+                    m.d.comb += scatter.stop.eq(1)
+                with m.If(~scatter.busy):
+                    m.d.sync += self._status.eq(Mux(scatter.complete, StatusCode.OK, given_up))
+                    m.next = "CLOSE"
+            with m.State("LOAD"), m.If(~self._run.busy):
+                m.d.sync += self._status.eq(self._run.status)
+                m.d.comb += core.run_start.eq(self._run.status == StatusCode.OK)
+                m.next = "CLOSE"
+            with m.State("AWAIT"), m.If(~core.busy | ((header.target & WAIT) == 0) | receiver.reset_waiting):
+                m.d.comb += scatter.start.eq(1)
+                m.next = "READ"
+            with m.State("RESET"), m.If(~core.busy):
+                m.d.comb += self._forget.eq(1)
+                m.next = "CLOSE"
+            with m.State("CLOSE"), m.If(self._sender.room != 0):
+                m.d.comb += [self._answer[1].eq(1), receiver.o.ready.eq(1)]
+                m.next = "RECEIVE"
+
+    def _dispatch(self, m: Module) -> None:
+        """Start what a good packet asks for."""
+        with m.Switch(self._header.opcode):
+            with m.Case(Opcode.WRITE):
+                m.d.comb += self._gather.start.eq(1)
+                m.next = "WRITE"
+            with m.Case(Opcode.READ, Opcode.IDENTIFY):
+                m.d.comb += self._scatter.start.eq(1)
+                m.next = "READ"
+            with m.Case(Opcode.RUN):
+                m.d.comb += self._run.start.eq(1)
+                m.next = "LOAD"
+            with m.Case(Opcode.STATUS):
+                m.next = "AWAIT"
+            with m.Case(Opcode.RESET):
+                m.d.comb += self.core.abort.eq(1)
+                m.next = "RESET"
+
+    def _remember_errors(self, m: Module) -> None:
+        """Keep the first error until a reset, whether a packet's or the watchdog's."""
+        with m.If(self._forget):
+            m.d.sync += [self._error.eq(StatusCode.OK), self._expired.eq(0)]
+        with m.Else():
+            with m.If(self.core.run_start):
+                m.d.sync += self._expired.eq(0)
+            with m.Elif(self.core.fault):
+                m.d.sync += self._expired.eq(1)
+            with m.If(self._error == StatusCode.OK):
+                with m.If(self.core.fault):
+                    m.d.sync += self._error.eq(StatusCode.WATCHDOG)
+                with m.Elif(self._answer[1]):
+                    m.d.sync += self._error.eq(self._status)

@@ -1,0 +1,107 @@
+"""Gather register: link words become memory words, for the memories and for the streams of a run."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.link.packets import COUNT_WIDTH, most_lanes, widest_word
+from celosia.hw.protocol import Target
+
+
+class Gather(wiring.Component):
+    """Collects the link words of one memory word after the other, and hands them to where they belong.
+
+    Latency: one cycle after a memory word's last link word. Throughput: a link word per cycle. Back-pressure: a memory
+    takes a word at once; a stream may stall.
+
+    Attributes
+    ----------
+    start : Signal(1), in
+        Take `count` memory words of `lanes` link words each to `target`.
+    stop : Signal(1), in
+        Give up; the word that is offered to a stream is withdrawn.
+    busy : Signal(1), out
+        From the cycle after `start` until the last word has been handed over or given up.
+    complete : Signal(1), out
+        All words of the last start have been handed over.
+    i : stream of 32 bits, in
+    word : Signal, out
+        The memory word. Bits beyond the width of the target's memory are left from earlier words.
+    write : Signal(1), out
+        `word` is to be written to the memory in this cycle.
+    o_weights, o_inputs : stream, out
+    """
+
+    start: Signal
+    stop: Signal
+    target: Signal
+    lanes: Signal
+    count: Signal
+    busy: Signal
+    complete: Signal
+    i: stream.Interface
+    word: Signal
+    write: Signal
+    o_weights: stream.Interface
+    o_inputs: stream.Interface
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self._lanes = most_lanes(config)
+        width = widest_word(config)
+        super().__init__(
+            {
+                "start": In(1),
+                "stop": In(1),
+                "target": In(8),
+                "lanes": In(range(self._lanes + 1)),
+                "count": In(COUNT_WIDTH),
+                "busy": Out(1),
+                "complete": Out(1),
+                "i": In(stream.Signature(32)),
+                "word": Out(width),
+                "write": Out(1),
+                "o_weights": Out(stream.Signature(config.memory("weights").width)),
+                "o_inputs": Out(stream.Signature(config.memory("inputs").width)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        word = Signal(len(self.word), reset_less=True)
+        full = Signal()
+        lane = Signal(range(self._lanes))
+        remaining = Signal(COUNT_WIDTH)
+        take, handed = Signal(), Signal()
+        m.d.comb += [
+            self.word.eq(word),
+            self.o_weights.payload.eq(word),
+            self.o_inputs.payload.eq(word),
+            self.complete.eq(remaining == 0),
+            # The last word has to leave before the words behind it are no longer ours.
+            self.i.ready.eq(self.busy & (~full | (handed & (remaining != 1)))),
+            take.eq(self.i.valid & self.i.ready),
+        ]
+        with m.Switch(self.target):
+            with m.Case(Target.WEIGHT_STREAM):
+                m.d.comb += [self.o_weights.valid.eq(full), handed.eq(full & self.o_weights.ready)]
+            with m.Case(Target.INPUT_STREAM):
+                m.d.comb += [self.o_inputs.valid.eq(full), handed.eq(full & self.o_inputs.ready)]
+            with m.Default():
+                m.d.comb += [self.write.eq(full), handed.eq(full)]
+        with m.If(handed):
+            m.d.sync += [full.eq(0), remaining.eq(remaining - 1)]
+            with m.If(remaining == 1):
+                m.d.sync += self.busy.eq(0)
+        with m.If(take):
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(lane == self.lanes - 1):
+                m.d.sync += [lane.eq(0), full.eq(1)]
+            for index in range(self._lanes):
+                with m.If(lane == index):
+                    m.d.sync += word[32 * index : 32 * index + 32].eq(self.i.payload)
+        with m.If(self.stop):
+            m.d.sync += [self.busy.eq(0), full.eq(0)]
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), full.eq(0), lane.eq(0), remaining.eq(self.count)]
+        return m

@@ -1,0 +1,89 @@
+"""What the device says about itself: its identity, and its state and counters, as words to be read like a memory."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.protocol import identity
+
+
+class Identity(wiring.Component):
+    """The answer to IDENTIFY, a ROM of `words` words. `data` follows `address` by LATENCY cycles; a word per cycle."""
+
+    LATENCY = 3
+
+    address: Signal
+    data: Signal
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        text = identity(config)
+        self._init = [int.from_bytes(text[at : at + 4], "little") for at in range(0, len(text), 4)]
+        self.words = len(self._init)
+        super().__init__({"address": In(range(self.words)), "data": Out(32)})
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        m.submodules.rom = rom = Memory(shape=32, depth=self.words, init=self._init)
+        read = rom.read_port()
+        word = Signal(32, reset_less=True)
+        m.d.comb += read.addr.eq(self.address)
+        m.d.sync += [word.eq(read.data), self.data.eq(word)]
+        return m
+
+
+class Report(wiring.Component):
+    """The answer to STATUS, `words` words. `data` follows `address` by LATENCY cycles; a word per cycle.
+
+    Attributes
+    ----------
+    busy : Signal(1), in
+    error : Signal(8), in
+    total_cycles, cause_cycles : Signal, in
+        Counters of 48 bits. They are not held while they are read: exact when no run is in progress.
+    address : Signal, in
+    data : Signal(32), out
+    """
+
+    LATENCY = 3
+
+    busy: Signal
+    error: Signal
+    total_cycles: Signal
+    cause_cycles: data.View
+    address: Signal
+    data: Signal
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self._causes = len(config.causes)
+        self.words = 1 + 2 * (1 + self._causes)
+        super().__init__(
+            {
+                "busy": In(1),
+                "error": In(8),
+                "total_cycles": In(48),
+                "cause_cycles": In(data.ArrayLayout(unsigned(48), self._causes)),
+                "address": In(range(self.words)),
+                "data": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        counters = [self.total_cycles, *(self.cause_cycles[index] for index in range(self._causes))]
+        index = Signal(range(len(counters)))
+        counter = Signal(48, reset_less=True)
+        head = Signal(32, reset_less=True)
+        word = Signal(32, reset_less=True)
+        is_head, is_high = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.comb += index.eq((self.address - 1)[1:])
+        m.d.sync += [
+            is_head.eq(self.address == 0),
+            is_high.eq(~self.address[0]),
+            counter.eq(Array(counters)[index]),
+            head.eq(Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8))),
+            word.eq(Mux(is_head, head, Mux(is_high, counter[32:], counter[:32]))),
+            self.data.eq(word),
+        ]
+        return m

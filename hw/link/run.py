@@ -1,0 +1,92 @@
+"""Payload of RUN: loaded into the run's registers and checked."""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.link.packets import run_layout
+from celosia.hw.protocol import RUN_WORDS, StatusCode
+
+PROGRAM, ITERATIONS, INPUTS, OUTPUTS, RING, FLAGS, HASH_LOW, HASH_HIGH = range(RUN_WORDS)
+
+
+class RunLoader(wiring.Component):
+    """Takes the eight words of RUN's payload after `start`. Throughput: a word per cycle.
+
+    Inputs and results stream through halves of their memories, so an iteration has at most half a memory of each.
+
+    Attributes
+    ----------
+    start : Signal(1), in
+    busy : Signal(1), out
+        From the cycle after `start` until `status` is right.
+    i : stream of 32 bits, in
+    run : run_layout, out
+    status : Signal(8), out
+        StatusCode: OK, CONFIG if the hash is not this config's, PARAMETER if a number is out of its range.
+    """
+
+    start: Signal
+    busy: Signal
+    i: stream.Interface
+    run: data.View
+    status: Signal
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "start": In(1),
+                "busy": Out(1),
+                "i": In(stream.Signature(32)),
+                "run": Out(run_layout()),
+                "status": Out(8),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        run = Signal(run_layout(), reset_less=True)
+        position = Signal(range(RUN_WORDS + 1))
+        foreign = Signal()  # the hash is another config's
+        wrong = Signal()
+        take = Signal()
+        m.d.comb += [
+            self.run.eq(run),
+            self.i.ready.eq(self.busy & (position != RUN_WORDS)),
+            take.eq(self.i.valid & self.i.ready),
+        ]
+        with m.If(take):
+            m.d.sync += position.eq(position + 1)
+            self._load(m, position, run, foreign, wrong)
+        with m.If(self.busy & (position == RUN_WORDS)):
+            m.d.sync += self.busy.eq(0)
+            m.d.sync += self.status.eq(Mux(foreign, StatusCode.CONFIG, Mux(wrong, StatusCode.PARAMETER, StatusCode.OK)))
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), position.eq(0), foreign.eq(0), wrong.eq(0)]
+        return m
+
+    def _load(self, m: Module, position: Signal, run: Value, foreign: Signal, wrong: Signal) -> None:
+        word = self.i.payload
+        expected = int(self.config.hash, 16)
+        limits = {
+            INPUTS: ("input_words", self.config.input_depth // 2),
+            OUTPUTS: ("output_words", self.config.output_depth // 2),
+            RING: ("ring_base", self.config.weight_depth),
+        }
+        with m.Switch(position):
+            with m.Case(PROGRAM):
+                m.d.sync += [run.program.eq(word[:16]), run.layers.eq(word[16:])]
+                m.d.sync += wrong.eq((word[:16] >= self.config.program_depth) | (word[16:] == 0))
+            with m.Case(ITERATIONS):
+                m.d.sync += [run.iterations.eq(word), wrong.eq(wrong | (word == 0))]
+            for number, (name, limit) in limits.items():
+                with m.Case(number):
+                    m.d.sync += [run[name].eq(word), wrong.eq(wrong | (word > limit))]
+            with m.Case(FLAGS):
+                m.d.sync += wrong.eq(wrong | (word != 0))
+            with m.Case(HASH_LOW):
+                m.d.sync += foreign.eq(word != expected & 0xFFFFFFFF)
+            with m.Case(HASH_HIGH):
+                m.d.sync += foreign.eq(foreign | (word != expected >> 32))

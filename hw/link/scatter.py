@@ -1,0 +1,113 @@
+"""Scatter register: memory words become link words, at the pace the sender has room for."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.link.packets import COUNT_WIDTH, HOST_READ_LATENCY, most_lanes, widest_word
+
+
+class Scatter(wiring.Component):
+    """Reads memory words, or takes them from the results, and pushes their link words to the sender.
+
+    A word is asked for only when the sender has room for it and for all that is on its way, so data of fixed latency is
+    never lost. Throughput: a link word per cycle. Latency: HOST_READ_LATENCY + 1 cycles from `start` to the first push.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    room : int
+        Words the sender's queue holds.
+
+    Attributes
+    ----------
+    start : Signal(1), in
+        Read `count` memory words of `lanes` link words each; from the result stream if `from_results`.
+    stop : Signal(1), in
+        Ask for no more words; those on their way are still pushed.
+    busy : Signal(1), out
+        From the cycle after `start` until the last push.
+    complete : Signal(1), out
+        All words of the last start have been asked for.
+    read : Signal(1), out
+        Asks for the word that has to be on `read_data` HOST_READ_LATENCY cycles later; the address is someone else's.
+    i_results : stream, in
+    room, reserve, push, word : Signal
+        To the sender.
+    """
+
+    start: Signal
+    stop: Signal
+    from_results: Signal
+    lanes: Signal
+    count: Signal
+    busy: Signal
+    complete: Signal
+    read: Signal
+    read_data: Signal
+    i_results: stream.Interface
+    room: Signal
+    reserve: Signal
+    push: Signal
+    word: Signal
+
+    def __init__(self, config: AcceleratorConfig, room: int) -> None:
+        self._lanes = most_lanes(config)
+        super().__init__(
+            {
+                "start": In(1),
+                "stop": In(1),
+                "from_results": In(1),
+                "lanes": In(range(self._lanes + 1)),
+                "count": In(COUNT_WIDTH),
+                "busy": Out(1),
+                "complete": Out(1),
+                "read": Out(1),
+                "read_data": In(widest_word(config)),
+                "i_results": In(stream.Signature(config.memory("outputs").width)),
+                "room": In(range(room + 1)),
+                "reserve": Out(range(room + 1)),
+                "push": Out(1),
+                "word": Out(32),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        asking = Signal()
+        remaining = Signal(COUNT_WIDTH)
+        pause = Signal(range(self._lanes + 1))  # cycles until the register may be loaded again
+        may_ask, ask = Signal(), Signal()
+        coming = Signal(HOST_READ_LATENCY)  # reads on their way
+        load = Signal()
+        left = Signal(range(self._lanes + 1))  # link words in the register
+        word = Signal(len(self.read_data), reset_less=True)
+        m.d.comb += [
+            may_ask.eq(asking & (pause == 0) & (self.room >= self.lanes)),
+            self.i_results.ready.eq(may_ask & self.from_results),
+            ask.eq(may_ask & (~self.from_results | self.i_results.valid)),
+            self.read.eq(ask & ~self.from_results),
+            self.reserve.eq(Mux(ask, self.lanes, 0)),
+            load.eq(Mux(self.from_results, ask, coming[-1])),
+            self.push.eq(left != 0),
+            self.word.eq(word[:32]),
+            self.complete.eq(remaining == 0),
+            self.busy.eq(asking | coming.any() | (left != 0)),
+        ]
+        m.d.sync += coming.eq((coming << 1) | self.read)
+        with m.If(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
+        with m.If(ask):
+            m.d.sync += [remaining.eq(remaining - 1), pause.eq(self.lanes - 1)]
+            with m.If(remaining == 1):
+                m.d.sync += asking.eq(0)
+        with m.If(left != 0):
+            m.d.sync += [left.eq(left - 1), word.eq(word >> 32)]
+        with m.If(load):
+            m.d.sync += [left.eq(self.lanes), word.eq(Mux(self.from_results, self.i_results.payload, self.read_data))]
+        with m.If(self.stop):
+            m.d.sync += asking.eq(0)
+        with m.If(self.start):
+            m.d.sync += [asking.eq(1), remaining.eq(self.count)]
+        return m

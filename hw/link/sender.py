@@ -1,0 +1,81 @@
+"""Sender: a short queue of answer words, and the CRC behind them."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from celosia.hw.link.packets import link_stream
+
+
+class Sender(wiring.Component):
+    """Queue that turns words into packets on the link.
+
+    Whoever pushes must have reserved the room before: `reserve` words in a cycle in which `room` is at least as many.
+    So data of fixed latency never has to wait. The word pushed with `last` ends the packet; the CRC follows by itself.
+
+    Latency: two cycles. Throughput: a word per cycle, plus one cycle per packet for the CRC.
+
+    Parameters
+    ----------
+    room : int
+        Words that fit, 4 or more.
+
+    Attributes
+    ----------
+    reserve : Signal, in
+        Words to reserve in this cycle.
+    room : Signal, out
+        Words not yet reserved.
+    push, word, last : Signal, in
+        A word that was reserved in this cycle or earlier.
+    o : stream of `BEAT`, out
+    """
+
+    reserve: Signal
+    room: Signal
+    push: Signal
+    word: Signal
+    last: Signal
+    o: stream.Interface
+
+    def __init__(self, room: int) -> None:
+        self.words = room
+        super().__init__(
+            {
+                "reserve": In(range(room + 1)),
+                "room": Out(range(room + 1), init=room),
+                "push": In(1),
+                "word": In(32),
+                "last": In(1),
+                "o": Out(link_stream()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        # The queue's output register may be empty when its memory is full: two words more than are given out.
+        m.submodules.queue = queue = SyncFIFOBuffered(width=33, depth=self.words + 2)
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
+        first = Signal(init=1)
+        ending = Signal()  # the CRC is what goes out next
+        sent, pop = Signal(), Signal()
+        m.d.comb += [
+            queue.w_data.eq(Cat(self.word, self.last)),
+            queue.w_en.eq(self.push),
+            sent.eq(self.o.valid & self.o.ready),
+            pop.eq(sent & ~ending),
+            queue.r_en.eq(pop),
+            crc.data.eq(queue.r_data[:32]),
+            crc.valid.eq(pop),
+            crc.start.eq(first),
+        ]
+        with m.If(ending):
+            m.d.comb += [self.o.valid.eq(1), self.o.payload.data.eq(crc.crc), self.o.payload.last.eq(1)]
+        with m.Else():
+            m.d.comb += [self.o.valid.eq(queue.r_rdy), self.o.payload.data.eq(queue.r_data[:32])]
+        with m.If(sent):
+            m.d.sync += [first.eq(ending), ending.eq(~ending & queue.r_data[32])]
+        m.d.sync += self.room.eq(self.room - self.reserve + pop)
+        return m
