@@ -181,7 +181,7 @@ def test_network_names_what_is_wrong(changes, words):
 
 def test_layers_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        dense().name = "other"  # type: ignore[misc]
+        dense().name = "other"
 
 
 @pytest.mark.parametrize(
