@@ -1,5 +1,6 @@
 """A core that echoes, so that the link can be tried without an engine; and a model of the device to hold it against."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,9 +27,9 @@ from celosia.hw.protocol import (
 )
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.sim.device import LinkSimulation
-from celosia.sim.rtl import simulate
+from celosia.sim.rtl import Model, build
 
-WATCHDOG = 200  # cycles
+WATCHDOG = 1000  # cycles
 
 
 class EchoCore(wiring.Component):
@@ -45,7 +46,7 @@ class EchoCore(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         host, run = self.host, self.host.run
-        m.submodules.queue = queue = SyncFIFO(width=len(host.i_inputs.payload), depth=4)
+        m.submodules.queue = queue = SyncFIFO(width=len(host.i_inputs.payload), depth=16)
         inputs, results = Signal(32), Signal(32)  # words to come
         ring = Signal(24)
         mute = Signal()
@@ -237,10 +238,15 @@ def link_config() -> AcceleratorConfig:
     )
 
 
+@pytest.fixture(scope="session")
+def link_model(link_config: AcceleratorConfig) -> Model:
+    return build(Top(link_config), name="link_test")
+
+
 @pytest.fixture
-def link(link_config: AcceleratorConfig):
+def link(link_config: AcceleratorConfig, link_model: Model) -> Iterator[LinkSimulation]:
     """A command processor with the echo core, fresh."""
-    link = LinkSimulation(simulate(Top(link_config), name="link_test"), link_config, patience=100_000)
+    link = LinkSimulation(link_model.start(), link_config, patience=100_000)
     yield link
     link.close()
 

@@ -1,0 +1,180 @@
+"""RUN, the streams, STATUS and RESET: every wait ends, and says how."""
+
+import random
+
+import numpy as np
+import pytest
+
+from celosia.hw.protocol import WAIT, Answer, Opcode, State, StatusCode, StatusReport
+
+INPUTS, OUTPUTS, WEIGHTS = 3, 5, 1
+INPUT_STREAM, RESULT_STREAM, WEIGHT_STREAM = 0x13, 0x15, 0x11
+
+
+def exchange(link, requests):
+    return [Answer.decode(answer) for answer in link.exchange(requests)]
+
+
+def statuses(answers):
+    return [answer.status for answer in answers]
+
+
+def random_words(rng, *shape):
+    return rng.integers(0, 1 << 32, shape, np.uint64).astype(np.uint32)
+
+
+@pytest.mark.parametrize("stall", [0, 0.5])
+def test_streams_echo(link, packets, link_config, stall):
+    seed = random.SystemRandom().randrange(1 << 32)
+    rng = np.random.default_rng(seed)
+    for port in "io":
+        link.sim.stall(port, stall, seed)
+    iterations, words = 12, 5
+    inputs = random_words(rng, iterations, words, 2)
+    requests = [packets.run(iterations=iterations, input_words=words, output_words=words, ring_base=40)]
+    requests += [packets.write(INPUT_STREAM, 0, inputs[0])]
+    for number in range(iterations):
+        requests += [packets.write(INPUT_STREAM, 0, block) for block in inputs[number + 1 : number + 2]]
+        # Twice as often and half as much as it was written.
+        requests += [packets.read(RESULT_STREAM, 0, 2, number), packets.read(RESULT_STREAM, 0, 3, number)]
+    requests += [packets.command(Opcode.STATUS, WAIT)]
+    answers = exchange(link, requests)
+    assert set(statuses(answers)) == {StatusCode.OK}, f"seed={seed}"
+    results = b"".join(answer.payload for answer in answers if answer.opcode == Opcode.READ)
+    assert results == (~inputs).astype("<u4").tobytes(), f"seed={seed}"
+    report = StatusReport.decode(answers[-1].payload)
+    assert (report.state, report.error) == (State.IDLE, StatusCode.OK)
+    assert report.cause_cycles[0] == iterations * words
+    assert sum(report.cause_cycles) == report.total_cycles > 2 * iterations * words
+
+
+def test_weights_go_to_the_ring(link, packets, link_config):
+    words = random_words(np.random.default_rng(3), 15, 2)
+    words[:, 1] &= (1 << link_config.memory("weights").width - 32) - 1
+    start = packets.run(input_words=1, output_words=1, ring_base=30)
+    requests = [start, packets.write(WEIGHT_STREAM, 0, words), packets.write(INPUT_STREAM, 0, words[:1])]
+    requests += [packets.read(RESULT_STREAM, 0, 1), packets.read(WEIGHTS, 30, 10)]
+    answers = exchange(link, requests)
+    assert set(statuses(answers)) == {StatusCode.OK}
+    expected = np.concatenate([words[10:], words[5:10]])
+    assert answers[-1].payload == expected.astype("<u4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status"),
+    [
+        ({}, StatusCode.OK),
+        ({"program": 63, "layers": 65535, "input_words": 32, "output_words": 32, "ring_base": 40}, StatusCode.OK),
+        ({"config_hash": "0123456789abcdef"}, StatusCode.CONFIG),
+        ({"program": 64}, StatusCode.PARAMETER),
+        ({"layers": 0}, StatusCode.PARAMETER),
+        ({"iterations": 0}, StatusCode.PARAMETER),
+        ({"input_words": 33}, StatusCode.PARAMETER),
+        ({"output_words": 33}, StatusCode.PARAMETER),
+        ({"ring_base": 41}, StatusCode.PARAMETER),
+    ],
+)
+def test_run_is_checked(link, packets, parameters, status):
+    answers = exchange(link, [packets.run(**parameters), packets.command(Opcode.STATUS)])
+    assert answers[0].status is status
+    assert StatusReport.decode(answers[1].payload).error is status
+
+
+@pytest.mark.parametrize("bit", [0, 31, 32, 63])
+def test_each_half_of_the_hash_counts(link, packets, link_config, bit):
+    number = int(link_config.hash, 16) ^ 1 << bit
+    answers = exchange(link, [packets.run(config_hash=f"{number:016x}"), packets.command(Opcode.STATUS)])
+    assert answers[0].status is StatusCode.CONFIG
+
+
+def test_run_flags_are_reserved(link, packets):
+    good = bytearray(packets.run()[12:-4])
+    good[20] = 1
+    answers = exchange(link, [packets.command(Opcode.RUN, payload=bytes(good))])
+    assert answers[0].status is StatusCode.PARAMETER
+
+
+def test_busy(link, packets):
+    start = packets.run(input_words=1, output_words=1)
+    word = np.ones((1, 2), np.uint32)
+    finish = [packets.write(INPUT_STREAM, 0, word), packets.read(RESULT_STREAM, 0, 1)]
+    refused = [packets.write(INPUTS, 0, word), packets.read(INPUTS, 0, 1), start]
+    allowed = [packets.command(Opcode.STATUS), packets.command(Opcode.IDENTIFY)]
+    answers = exchange(link, [start, *refused, *allowed, *finish, packets.read(INPUTS, 0, 1)])
+    assert statuses(answers[1:4]) == [StatusCode.BUSY] * 3
+    assert set(statuses(answers[4:])) | {answers[0].status} == {StatusCode.OK}
+    report = StatusReport.decode(answers[4].payload)
+    assert (report.state, report.error) == (State.RUNNING, StatusCode.BUSY)
+    assert answers[-1].payload == bytes(8)
+
+
+@pytest.mark.parametrize("kind", ["results", "inputs", "weights", "status"])
+def test_watchdog_ends_every_wait(link, packets, kind):
+    words = np.ones((20, 2), np.uint32)
+    waiting = {
+        "results": packets.read(RESULT_STREAM, 0, 20),
+        "inputs": packets.write(INPUT_STREAM, 0, words),  # the echo holds 16
+        "weights": packets.read(RESULT_STREAM, 0, 1),
+        "status": packets.command(Opcode.STATUS, WAIT),
+    }[kind]
+    after = [packets.command(Opcode.STATUS), waiting, packets.command(Opcode.RESET), packets.command(Opcode.STATUS)]
+    answers = exchange(link, [packets.run(program=1, input_words=32, output_words=32), waiting, *after])
+    expected = StatusCode.OK if kind == "status" else StatusCode.WATCHDOG
+    assert [answers[1].status, answers[3].status] == [expected, expected]
+    reports = [StatusReport.decode(answers[at].payload) for at in (2, 5)]
+    assert [report.error for report in reports] == [StatusCode.WATCHDOG, StatusCode.OK]
+    assert reports[0].state is State.IDLE
+    assert reports[0].total_cycles >= packets.watchdog
+    assert answers[1].payload[2:] == b"" or kind == "status"
+
+
+def test_results_are_cut_short_by_the_end_of_the_run(link, packets):
+    word = np.array([[1, 2], [3, 4]], np.uint32)
+    requests = [packets.run(input_words=2, output_words=2), packets.write(INPUT_STREAM, 0, word)]
+    answers = exchange(link, [*requests, packets.read(RESULT_STREAM, 0, 3)])
+    assert answers[2].status is StatusCode.IDLE
+    assert answers[2].payload == (~word).astype("<u4").tobytes()
+
+
+def test_inputs_beyond_the_run_are_refused(link, packets):
+    words = np.ones((3, 2), np.uint32)
+    requests = [packets.run(input_words=1, output_words=1), packets.write(INPUT_STREAM, 0, words[:1])]
+    requests += [packets.read(RESULT_STREAM, 0, 1), packets.write(INPUT_STREAM, 0, words)]
+    answers = exchange(link, requests)
+    assert statuses(answers) == [StatusCode.OK] * 3 + [StatusCode.IDLE]
+
+
+@pytest.mark.parametrize("kind", ["results", "inputs", "status"])
+def test_reset_ends_a_wait_ahead_of_it(link, packets, kind):
+    words = np.ones((20, 2), np.uint32)
+    waiting = {
+        "results": packets.read(RESULT_STREAM, 0, 1),
+        "inputs": packets.write(INPUT_STREAM, 0, words),
+        "status": packets.command(Opcode.STATUS, WAIT),
+    }[kind]
+    requests = [packets.run(program=1, input_words=32, output_words=32), waiting, packets.command(Opcode.RESET)]
+    answers = exchange(link, [*requests, packets.command(Opcode.STATUS), packets.read(INPUTS, 0, 1)])
+    expected = StatusCode.OK if kind == "status" else StatusCode.ABORTED
+    assert statuses(answers) == [StatusCode.OK, expected] + [StatusCode.OK] * 3
+    report = StatusReport.decode(answers[3].payload)
+    assert (report.state, report.error) == (State.IDLE, StatusCode.OK)
+
+
+def test_first_error_stays(link, packets):
+    bad = [packets.command(200), packets.read(77, 0, 1)]
+    answers = exchange(link, [*bad, packets.command(Opcode.STATUS)])
+    assert StatusReport.decode(answers[2].payload).error is StatusCode.OPCODE
+
+
+def cycles(link, requests):
+    before = link.sim.cycle
+    link.exchange(requests)
+    return link.sim.cycle - before
+
+
+def test_a_word_per_cycle(link, packets, link_config):
+    words = np.zeros((32, 2), np.uint32)
+    for request in (packets.write(INPUTS, 0, words), packets.read(INPUTS, 0, 32), packets.read(0, 0, 64)):
+        short = cycles(link, [request] * 2)
+        per_packet = (cycles(link, [request] * 12) - short) / 10
+        assert 64 + 4 <= per_packet <= 64 + 16, per_packet
