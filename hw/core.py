@@ -29,7 +29,7 @@ class Core(wiring.Component):
     Between runs the host port reads and writes memories: a write takes effect in its cycle, a read brings its word
     HOST_READ_LATENCY cycles later, one per cycle. Words narrower than the port are in its least significant bits.
 
-    `abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without progress.
+    `run_abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without progress.
     `busy` falls in the next cycle, streamed words in the core are dropped, memories keep what they hold.
     """
 
@@ -51,7 +51,7 @@ class Core(wiring.Component):
                 "o_results": Out(stream.Signature(word)),
                 "run_start": In(1),
                 "run": In(data.StructLayout({name: unsigned(width) for name, width in RUN_FIELDS.items()})),
-                "abort": In(1),
+                "run_abort": In(1),
                 "busy": Out(1),
                 "fault": Out(1),
                 "total_cycles": Out(COUNTER_WIDTH),
@@ -73,7 +73,7 @@ class Core(wiring.Component):
         parts = {"engine": engine, "fetch": fetch, "filler": filler, "sender": sender, "ring": ring}
         for name, part in parts.items():
             m.submodules[name] = ResetInserter(clear)(part)
-        m.d.comb += clear.eq(self.abort | self.fault)
+        m.d.comb += clear.eq(self.run_abort | self.fault)
 
         run = Signal.like(self.run, reset_less=True)
         start = Signal()

@@ -211,7 +211,7 @@ class CommandProcessor(wiring.Component):
             with m.Case(Opcode.STATUS):
                 m.next = "AWAIT"
             with m.Case(Opcode.RESET):
-                m.d.comb += self.core.abort.eq(1)
+                m.d.comb += self.core.run_abort.eq(1)
                 m.next = "RESET"
 
     def _remember_errors(self, m: Module) -> None:

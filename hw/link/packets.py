@@ -62,7 +62,7 @@ def core_port(config: AcceleratorConfig) -> wiring.Signature:
       `host_read_data` HOST_READ_LATENCY cycles later. Both only while `busy` is low.
     * `i_weights`, `i_inputs`, `o_results`: the streams of a run. A word that is offered when the run ends is withdrawn.
     * `run_start` starts `run`; `busy` rises within two cycles and falls after the last result has been taken.
-    * `abort` drops the run; `busy` falls within a few cycles. `fault` says that the core has dropped it by itself.
+    * `run_abort` drops the run; `busy` falls within a few cycles. `fault` says that the core has dropped it by itself.
     * `total_cycles`, `cause_cycles`: counters of the last run, steady while `busy` is low.
     """
     words = {memory.name: stream.Signature(memory.width) for memory in config.memories}
@@ -78,7 +78,7 @@ def core_port(config: AcceleratorConfig) -> wiring.Signature:
             "o_results": wiring.In(words["outputs"]),
             "run_start": wiring.Out(1),
             "run": wiring.Out(run_layout()),
-            "abort": wiring.Out(1),
+            "run_abort": wiring.Out(1),
             "busy": wiring.In(1),
             "fault": wiring.In(1),
             "total_cycles": wiring.In(48),

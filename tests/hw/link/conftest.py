@@ -74,7 +74,7 @@ class EchoCore(wiring.Component):
                 m.d.sync += host.cause_cycles[1].eq(host.cause_cycles[1] + 1)
             with m.If(stored):
                 m.d.sync += ring.eq(Mux(ring == self.config.weight_depth - 1, run.ring_base, ring + 1))
-            with m.If(((results == 0) & ~mute) | host.abort | host.fault):
+            with m.If(((results == 0) & ~mute) | host.run_abort | host.fault):
                 m.d.sync += host.busy.eq(0)
         with m.If(host.run_start):
             m.d.sync += [
