@@ -183,6 +183,8 @@ class Device:
         """
         program = self._loaded()
         transfers = self._transfers
+        if len(inputs) != program.input_words:
+            raise DeviceError(f"{len(inputs)} input words must be the {program.input_words} of an iteration.")
         requests = [
             *transfers.writes("inputs", inputs),
             transfers.start(program, 1, stream=False),

@@ -24,7 +24,7 @@ def random_words(rng, *shape):
 
 
 @pytest.mark.parametrize("stall", [0, 0.5])
-def test_streams_echo(link, packets, link_config, stall):
+def test_streams_echo(link, packets, stall):
     seed = random.SystemRandom().randrange(1 << 32)
     rng = np.random.default_rng(seed)
     for port in "io":
@@ -172,7 +172,7 @@ def cycles(link, requests):
     return link.sim.cycle - before
 
 
-def test_a_word_per_cycle(link, packets, link_config):
+def test_a_word_per_cycle(link, packets):
     words = np.zeros((32, 2), np.uint32)
     for request in (packets.write(INPUTS, 0, words), packets.read(INPUTS, 0, 32), packets.read(0, 0, 64)):
         short = cycles(link, [request] * 2)
