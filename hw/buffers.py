@@ -119,8 +119,8 @@ class ResultSender(wiring.Component):
 class WeightRing(wiring.Component):
     """Turns the weight memory from `base` up into a ring that streamed weights pass through.
 
-    A word is `available` in the cycle after it was accepted; `take` removes it from that count and moves `read_address`
-    on; `release`, when the word has been read, frees its place. With `base` at the memory's depth there is no ring.
+    A word is `available` in the cycle after it was accepted; `take`, in the cycle in which `read_address` is read, frees
+    its place and moves `read_address` on. With `base` at the memory's depth there is no ring.
     """
 
     def __init__(self, width: int, depth: int) -> None:
@@ -135,13 +135,12 @@ class WeightRing(wiring.Component):
                 "available": Out(1),
                 "read_address": Out(address_width(depth)),
                 "take": In(1),
-                "release": In(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        waiting = Signal(range(self.depth + 1))  # accepted, not taken
+        waiting = Signal(range(self.depth + 1))
         room = Signal(range(self.depth + 1))
         write_address = Signal(address_width(self.depth), reset_less=True)
         accept = Signal()
@@ -153,7 +152,7 @@ class WeightRing(wiring.Component):
             self.write.data.eq(self.i.payload),
             self.available.eq(waiting != 0),
         ]
-        m.d.sync += [waiting.eq(waiting + accept - self.take), room.eq(room - accept + self.release)]
+        m.d.sync += [waiting.eq(waiting + accept - self.take), room.eq(room - accept + self.take)]
         for moves, address in ((accept, write_address), (self.take, self.read_address)):
             with m.If(moves):
                 m.d.sync += address.eq(Mux(address == self.depth - 1, self.base, address + 1))

@@ -188,7 +188,6 @@ class Core(wiring.Component):
             filler.release.eq(engine.done & ends_iteration),
             sender.produced.eq(engine.done & ends_iteration),
             ring.take.eq(engine.ring_take),
-            ring.release.eq(engine.ring_release),
             finished.eq(self.busy & fetch.exhausted & ~engine.active & sender.empty),
             progress.eq(
                 engine.progress

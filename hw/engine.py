@@ -20,8 +20,8 @@ def engine_signature(config: AcceleratorConfig) -> wiring.Signature:
       that there is room for its results: the engine may look ahead before, but reads no input and takes no layer.
     * `weights`, `parameters`, `source` read memories, data `hw.timing.READ_LATENCY` cycles after the address.
       `source_is_activations` goes with the address: else it reads the inputs.
-      `ring_address` and `ring_available` offer the next streamed weight word; `ring_take` takes it from the count,
-      `ring_release` (later) says that it has been read.
+      `ring_address` and `ring_available` offer the next streamed weight word; `ring_take`, in the cycle in which that
+      address is read, takes it.
     * `write` writes the activations, or the outputs if `write_outputs`.
     * `done` strobes when the layer taken last is wholly written.
     * `cause`, a number in the engine's CAUSES, says what this cycle goes to while `active`.
@@ -40,7 +40,6 @@ def engine_signature(config: AcceleratorConfig) -> wiring.Signature:
             "ring_available": In(1),
             "ring_address": In(read_port(weights.width, weights.depth).members["address"].shape),
             "ring_take": Out(1),
-            "ring_release": Out(1),
             "parameters": Out(read_port(parameters.width, parameters.depth)),
             "source": Out(read_port(word, depth)),
             "source_is_activations": Out(1),

@@ -195,6 +195,7 @@ class Drain(wiring.Component):
         results = []
         for index in range(self.lanes):
             lane = Requantizer(self.engine.requantizer)
+            assert lane.latency == self.engine.requantizer.latency
             m.submodules[f"lane_{index}"] = lane
             given = channel(parameters.word_select(index, channel.size))
             m.d.comb += [

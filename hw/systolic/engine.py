@@ -67,15 +67,11 @@ class SystolicEngine(wiring.Component):
         return m
 
     def _connect_memories(self, m: Module, loader: WeightLoader, feeder: ActivationFeeder, drain: Drain) -> None:
-        # Row 0 is the last to see a wave, rows - 1 cycles after the first: its weights are read that much later.
-        late = self.engine.rows - 1
-        weight_address = Mux(loader.take, self.ring_address, loader.address)
         source_is_activations = Signal()
         with m.If(self.layer_take):
             m.d.sync += source_is_activations.eq(self.layer.source_is_activations)
         m.d.comb += [
-            self.weights.address.eq(delay(m, weight_address, late, "weight_address")),
-            self.ring_release.eq(delay(m, loader.take, late, "ring_release", reset=True)),
+            self.weights.address.eq(Mux(loader.take, self.ring_address, loader.address)),
             self.source.address.eq(feeder.address),
             self.source_is_activations.eq(source_is_activations),
             self.parameters.address.eq(drain.parameters.address),

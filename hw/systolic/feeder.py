@@ -60,7 +60,7 @@ class ActivationFeeder(wiring.Component):
         free_rows = Signal.like(layer.block_rows, init=self.depth)
         tile_address = Signal.like(layer.source, reset_less=True)  # of the first row
         block_address = Signal.like(layer.source, reset_less=True)  # of the first row and K tile
-        sum_address = Signal(address_width(self.depth), reset_less=True)  # the N tile's first accumulator row
+        sum_address = Signal(address_width(self.depth))  # the N tile's first accumulator row; in step with the drain's
         age = Signal(range(HAZARD_CYCLES + 1), init=HAZARD_CYCLES)  # cycles since the last tile began, saturating
         tile_begin, tile_end, first, last, go = Signal(), Signal(), Signal(), Signal(), Signal()
 

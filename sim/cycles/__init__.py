@@ -1,1 +1,1 @@
-"""Exact cycle counts per layer, broken down by cause."""
+"""Exact cycle counts, broken down by cause, without simulating a cycle."""

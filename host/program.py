@@ -1,0 +1,143 @@
+"""A compiled network: what is written into the memories, and how a run is started."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from celosia.host.models.ir import Network
+from celosia.host.pack.bits import Words
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.protocol import RunParameters
+from celosia.hw.registry import find_engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPlan:
+    """One layer as compiled.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer.
+    shape : tuple of int
+        (M, K, N): activation vectors per iteration, inputs, outputs.
+    fields : mapping
+        Fields of the layer's descriptor.
+    weight_words : int
+        Weight memory words of the layer.
+    reason : str
+        Where the weights are, and why.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    fields: Mapping[str, int]
+    weight_words: int
+    reason: str
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one iteration."""
+        M, K, N = self.shape
+        return M * K * N
+
+    @property
+    def streamed_words(self) -> int:
+        """Weight words that one iteration streams in: all of them for each block of activation vectors."""
+        return self.weight_words * self.fields["blocks"] if self.fields["weights_stream"] else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A network compiled for one accelerator config.
+
+    Parameters
+    ----------
+    network : Network
+        What was compiled.
+    config : AcceleratorConfig
+        What it was compiled for; no other device runs it.
+    vectors : int
+        Inputs of the network that one iteration takes.
+    layers : sequence of LayerPlan
+        The layers in order.
+    image : mapping
+        By memory name, the words from address 0 on: uint32, (entries, 32-bit words of a memory word).
+    weight_stream : ndarray of uint32 or None
+        Weight words that each iteration takes from the stream, in order.
+    ring_base : int
+        First weight address of the ring for streamed weights.
+    input_offset, output_offset : int
+        Added to the network's integers to give the device's.
+    """
+
+    network: Network
+    config: AcceleratorConfig
+    vectors: int
+    layers: Sequence[LayerPlan]
+    image: Mapping[str, Words]
+    weight_stream: Words | None
+    ring_base: int
+    input_offset: int
+    output_offset: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one iteration."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def input_words(self) -> int:
+        """Memory words of one iteration's inputs."""
+        return self.vectors * self.layers[0].fields["source_pitch"]
+
+    @property
+    def output_words(self) -> int:
+        """Memory words of one iteration's results."""
+        return self.vectors * self.layers[-1].fields["destination_pitch"]
+
+    def run_parameters(self, iterations: int, *, stream: bool) -> RunParameters:
+        """Return the numbers that start a run.
+
+        Parameters
+        ----------
+        iterations : int
+            Batches of `vectors` inputs.
+        stream : bool
+            Whether inputs and results stream; else they are in their memories before and after, for one iteration.
+        """
+        return RunParameters(
+            program=0,
+            layers=len(self.layers),
+            iterations=iterations,
+            input_words=self.input_words if stream else 0,
+            output_words=self.output_words if stream else 0,
+            ring_base=self.ring_base,
+            config_hash=self.config.hash,
+        )
+
+    def pack_inputs(self, values: np.ndarray) -> Words:
+        """Turn inputs into memory words.
+
+        Parameters
+        ----------
+        values : ndarray (n, …), integers of the network's input type
+            Inputs; missing ones of the last iteration are filled with zeros.
+
+        Returns
+        -------
+        ndarray of uint32, (iterations · input_words, 32-bit words of a memory word)
+        """
+        flat = np.asarray(values).reshape(len(values), -1).astype(np.int64) + self.input_offset
+        iterations = -(-len(flat) // self.vectors)
+        padded = np.zeros((iterations * self.vectors, flat.shape[1]), dtype=np.int64)
+        padded[: len(flat)] = flat
+        return find_engine(self.config.engine_name).packer.pack_activations(self.config.engine, padded)
+
+    def unpack_outputs(self, words: Words, count: int) -> np.ndarray:
+        """Turn result words back into the network's integers: int64, (count, *output_shape)."""
+        packer = find_engine(self.config.engine_name).packer
+        channels = self.layers[-1].shape[2]
+        flat = packer.unpack_activations(self.config.engine, words, channels)[:count] - self.output_offset
+        return flat.reshape(count, *self.network.output_shape)

@@ -1,0 +1,133 @@
+"""Runs programs on the core's RTL without a link: random stalls on every stream, and the counters at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.core import Core
+from celosia.hw.protocol import RUN_FIELDS, RunParameters
+from celosia.sim.cycles.model import Gates
+from celosia.sim.rtl import SimulationError, Simulator, StopReason, build, gate_pattern, stall_threshold
+
+Words = np.ndarray  # uint32, (entries, 32-bit words of a memory word)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stalls:
+    """Probability that a stream's outer side is not willing in a cycle, for each stream, and the seed."""
+
+    inputs: float = 0.0
+    weights: float = 0.0
+    results: float = 0.0
+    seed: int = 1
+
+    def gates(self, cycles: int) -> dict[str, Gates | None]:
+        """Return the gates of the three streams, for `celosia.sim.cycles.model.predict`."""
+        return {
+            name: gate_pattern(self.seed + index, stall_threshold(probability), cycles) if probability else None
+            for index, (name, probability) in enumerate(self.by_stream.items())
+        }
+
+    @property
+    def by_stream(self) -> dict[str, float]:
+        """Probabilities by stream, in the order of their seeds."""
+        return {"inputs": self.inputs, "weights": self.weights, "results": self.results}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreRun:
+    """What a run left: streamed results, if any, and the counters."""
+
+    results: Words
+    total_cycles: int
+    causes: dict[str, int] = field(default_factory=dict)
+
+
+class CoreSimulator:
+    """A core in the simulator, between runs open to its host port."""
+
+    def __init__(self, config: AcceleratorConfig, progress: Callable[[str], None] | None = None) -> None:
+        self.config = config
+        self.sim: Simulator = build(Core(config), name="core", progress=progress).start()
+
+    def write(self, memory: str, words: Words, address: int = 0) -> None:
+        """Write memory words from `address` on."""
+        self.sim.set("host_memory", self.config.memory(memory).id)
+        self.sim.set("host_write_enable", 1)
+        for index, word in enumerate(words):
+            self.sim.set("host_address", address + index)
+            self.sim.set("host_write_data", int.from_bytes(np.ascontiguousarray(word, dtype="<u4").tobytes(), "little"))
+            self.sim.run(1)
+        self.sim.set("host_write_enable", 0)
+
+    def read(self, memory: str, count: int, address: int = 0) -> Words:
+        """Read memory words from `address` on."""
+        spec = self.config.memory(memory)
+        self.sim.set("host_memory", spec.id)
+        rows = []
+        for index in range(count):
+            self.sim.set("host_address", address + index)
+            self.sim.run(Core.HOST_READ_LATENCY + 1)
+            data = int(self.sim.get("host_read_data")) & ((1 << (32 * spec.link_words)) - 1)
+            rows.append(np.frombuffer(data.to_bytes(4 * spec.link_words, "little"), dtype="<u4"))
+        return np.array(rows, dtype=np.uint32).reshape(count, spec.link_words)
+
+    def run(
+        self,
+        run: RunParameters,
+        *,
+        inputs: Words | None = None,
+        weights: Words | None = None,
+        stalls: Stalls | None = None,
+        limit: int = 10_000_000,
+    ) -> CoreRun:
+        """Execute a run to its end.
+
+        Parameters
+        ----------
+        run : RunParameters
+            What to run.
+        inputs, weights : ndarray of uint32 or None
+            Memory words that stream in, of all iterations.
+        stalls : Stalls or None
+            Stalls of the streams, counted from the cycle of the start; None: they never stall.
+        limit : int
+            Cycles after which the run is given up.
+
+        Raises
+        ------
+        SimulationError
+            The run did not end within `limit` cycles, or the watchdog ended it.
+        """
+        self.sim.reset()
+        packed = offset = 0
+        for name, width in RUN_FIELDS.items():
+            packed |= getattr(run, name) << offset
+            offset += width
+        self.sim.set("run", packed)
+        expected = run.iterations * run.output_words
+        for port, words in (("i_inputs", inputs), ("i_weights", weights)):
+            if words is not None:
+                self.sim.send(port, words)
+        if expected:
+            self.sim.expect("o_results", expected)
+        for index, (name, probability) in enumerate((stalls or Stalls()).by_stream.items()):
+            port = f"o_{name}" if name == "results" else f"i_{name}"
+            self.sim.stall(port, probability, seed=(stalls or Stalls()).seed + index)
+        self.sim.set("run_start", 1)
+        self.sim.run(1)
+        self.sim.set("run_start", 0)
+        for _ in range(limit // 64):
+            self.sim.run(64)
+            if not self.sim.get("busy"):
+                break
+        else:
+            raise SimulationError(f"the run did not end within {limit} cycles.")
+        self.sim.run(4)  # the counters follow behind
+        width = self.config.memory("outputs").link_words
+        results = self.sim.receive("o_results") if expected else np.zeros((0, width), dtype=np.uint32)
+        counters = int(self.sim.get("cause_cycles"))
+        causes = {name: (counters >> (48 * index)) & (2**48 - 1) for index, name in enumerate(self.config.causes)}
+        return CoreRun(results=results, total_cycles=int(self.sim.get("total_cycles")), causes=causes)
