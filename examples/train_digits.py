@@ -34,8 +34,7 @@ INK = np.float32(16)  # the darkest pixel
 
 def split_digits() -> dict[str, np.ndarray]:
     """Images (n, 64) and labels (n,), both uint8, of the training and the test part."""
-    bunch = load_digits()
-    images, labels = bunch.data.astype(np.uint8), bunch.target.astype(np.uint8)
+    images, labels = (array.astype(np.uint8) for array in load_digits(return_X_y=True))
     test = np.zeros(len(labels), dtype=bool)
     for digit in range(10):
         test[np.flatnonzero(labels == digit)[3::4]] = True
