@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-LIMB_WIDTH = 17  # bits of an unsigned limb: the largest that signed 18-bit multipliers take
+from celosia.hw.post.limbs import partial_products, product_latency
+from celosia.hw.post.parameters import MULTIPLIER_WIDTH
+
+STEPS = 7  # cycles behind the product: three to shift, one each to round, add, compare and choose
 MAX_ACCUMULATOR_WIDTH = 48  # bits
 
 
@@ -46,6 +49,10 @@ class RequantizerConfig:
 
     @property
     def latency(self) -> int:
-        """Cycles from a beat to its result: multiplier, adder tree, shift in two steps, round, clamp."""
-        limbs = -(-self.accumulator_width // LIMB_WIDTH)
-        return 8 + (limbs + 1 - 1).bit_length()
+        """Cycles from a beat to its result."""
+        return product_latency(self.accumulator_width + 1, MULTIPLIER_WIDTH) + STEPS
+
+    @property
+    def dsp_count(self) -> int:
+        """DSP blocks of 18 × 18 bits."""
+        return len(partial_products(self.accumulator_width + 1, MULTIPLIER_WIDTH))

@@ -1,5 +1,7 @@
 """Requantizer lane: accumulator, bias, scale, rounding, zero point and clamp, one result per cycle."""
 
+from dataclasses import dataclass, fields
+
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -12,20 +14,23 @@ from celosia.hw.post.product import WideProduct
 GUARD = 23  # position in the product of the lowest bit that a shift can bring next to the result
 
 
+@dataclass(frozen=True)
 class _Beat:
-    """What goes from one step of shifting to the next: the bits that can still reach the result, and a summary."""
+    """What goes from one shift to the next: the bits that can still reach the result, and a summary of the others.
 
-    def __init__(self, width: int, name: str) -> None:
-        def register(shape: int, field: str) -> Signal:
-            return Signal(shape, name=f"{name}_{field}", reset_less=True)
+    The summary is a few bits wide, to be put together in the next cycle: that keeps wide ORs off the critical path.
+    """
 
-        self.bits = register(width, "bits")
-        self.sign = register(1, "sign")
-        self.over = register(1, "over")  # a bit above these differs from the sign
-        self.rest = register(1, "rest")  # a bit below these is 1, or 0 with `flip`
-        self.flip = register(1, "flip")
-        self.tie = register(1, "tie")  # round up when only the guard bit is 1
-        self.shift = register(4, "shift")
+    bits: Value
+    sign: Value
+    over: Value  # any of it: a bit above these differs from the sign
+    rest: Value  # any of it: a bit below these differs from `flip`, or a tie goes up
+    flip: Value
+    shift: Value  # the shifts still to come, in the low bits
+
+    def registered(self, m: Module, name: str) -> "_Beat":
+        """Return the same one cycle later."""
+        return _Beat(**{f.name: _register(m, getattr(self, f.name), f"{name}_{f.name}") for f in fields(self)})
 
 
 class Requantizer(wiring.Component):
@@ -70,13 +75,10 @@ class Requantizer(wiring.Component):
     maximum: Signal
     result: Signal
 
-    STEPS = 6  # cycles behind the product: three of shifting, rounding, comparing with the bounds, choosing
-
     def __init__(self, config: RequantizerConfig) -> None:
         self.config = config
         accumulator = signed(config.accumulator_width)
         output = Shape(config.output_width, config.output_signed)
-        self._product = WideProduct(a_width=config.accumulator_width + 1, b_width=MULTIPLIER_WIDTH)
         super().__init__(
             {
                 "acc": In(accumulator),
@@ -95,107 +97,90 @@ class Requantizer(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a beat to its result."""
-        return self._product.latency + self.STEPS
+        return self.config.latency
 
     @property
     def _wanted(self) -> int:
         """Bits left after all shifting: the guard bit, and without its sign any number the clamp must see exactly."""
         return self.config.output_width + 1
 
-    @property
-    def dsp_count(self) -> int:
-        """DSP blocks of 18 × 18 bits."""
-        return self._product.dsp_count
-
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         """Return the pipeline."""
         m = Module()
-        m.submodules.product = product = self._product
+        sum_width = self.config.accumulator_width + 1
+        m.submodules.product = product = WideProduct(a_width=sum_width, b_width=MULTIPLIER_WIDTH)
         m.d.comb += [product.a.eq(self.acc + self.bias), product.b.eq(self.multiplier)]
         shift = delay(m, self.shift, product.latency, "shift")
-        beat = self._align(m, product.product, shift)
-        beat = self._step(m, beat, 3, "by_8_and_4")
-        beat = self._step(m, beat, 1, "by_2_and_1")
-        total = self._round(m, beat)
-        over, sign = delay(m, beat.over, 1, "total_over"), delay(m, beat.sign, 1, "total_sign")
+        beat = self._align(m, product.product, shift).registered(m, "aligned")
+        beat = self._shift(m, beat, (16, 8)).registered(m, "coarse")
+        beat = self._shift(m, beat, (4, 2)).registered(m, "fine")
+        beat = self._shift(m, beat, (1,))
+        total, over, sign = self._add_zero_point(m, beat, self._round(m, beat))
         self._clamp(m, total, over, sign, delay(m, self.enable, self.latency - 1, "enable"))
         return m
 
     def _align(self, m: Module, product: Signal, shift: Value) -> _Beat:
-        """Shift right by 8 unless the shift is to the left or none, then by 16; find what will decide the rounding."""
-        left, by_16 = shift[5], shift[4]
-        end = self._wanted + 15  # bits that can still reach the result after this step
-        scaled = Signal(signed(max(len(product) - GUARD, end + 25)), name="scaled")
-        sign = product[-1]
-        double = self.rounding == rounding_code("double")
+        """Shift right by 8 unless the shift is to the left or none; find what will decide the rounding."""
+        scaled = Signal(signed(len(product) - GUARD), name="scaled")
+        double, left, sign = self.rounding == rounding_code("double"), shift[5], product[-1]
         twice = Signal(name="twice")  # a second rounding follows the one at bit 8 of `scaled`
-        flip = Signal(name="flip_next")
-        m.d.comb += [
-            scaled.eq(product >> GUARD),
-            twice.eq(double & ~left),
-            flip.eq(twice & ~sign),
-        ]
-        beat = _Beat(end, "aligned")
-        # A left shift is followed by shifts of at most 7, so it needs no more than these bits from their own place.
+        flip = Signal(name="flip")
+        m.d.comb += [scaled.eq(product >> GUARD), twice.eq(double & ~left), flip.eq(twice & ~sign)]
+        # At most 7 more bits follow on a left shift: it needs no more than these bits from their own place.
         near = self._wanted + 7
-        by_8 = Cat(Mux(left, scaled[:near], scaled[8 : near + 8]), scaled[near + 8 : end + 8])
-        dropped = (product[:GUARD].any() | (~left & scaled[:8].any())) & ~twice
-        single_tie = (
-            double | (self.rounding == rounding_code("up")) | ((self.rounding == rounding_code("away")) & ~sign)
+        wide = _extended(scaled, near + 8)
+        once_up = double | (self.rounding == rounding_code("up")) | ((self.rounding == rounding_code("away")) & ~sign)
+        half = GUARD // 2
+        dropped = [product[:half].any(), product[half:GUARD].any(), ~left & scaled[:8].any()]
+        return _Beat(
+            bits=Cat(Mux(left, wide[:near], wide[8 : near + 8]), wide[near + 8 :]),
+            sign=sign,
+            # A left shift leaves the other bits above to the shifts by 16 and 8, which it does not make.
+            over=Cat(left & _differs(wide[start : start + 4], sign) for start in (near, near + 4)),
+            rest=Cat(Mux(twice, scaled[7] ^ flip, once_up), *(~twice & bit for bit in dropped)),
+            flip=flip,
+            shift=shift[:5],
         )
-        m.d.sync += [
-            beat.bits.eq(Mux(by_16, scaled[24 : end + 24], by_8)),
-            beat.sign.eq(sign),
-            beat.over.eq(
-                Mux(
-                    left,
-                    _differs(scaled[near:], sign),
-                    Mux(by_16, _differs(scaled[end + 24 :], sign), _differs(scaled[end + 8 :], sign)),
-                )
-            ),
-            beat.rest.eq(dropped | (by_16 & _differs(scaled[8:24], flip))),
-            beat.flip.eq(flip),
-            beat.tie.eq(Mux(twice, scaled[7] ^ flip, single_tie)),
-            beat.shift.eq(shift[:4]),
-        ]
-        return beat
 
-    def _step(self, m: Module, beat: _Beat, high: int, name: str) -> _Beat:
-        """Shift right by 2**high and by half that, as two bits of the shift code say."""
-        far, near = 1 << high, 1 << (high - 1)
-        middle_end, end = self._wanted + far - 1, self._wanted + near - 1
-        by_far, by_near = beat.shift[high], beat.shift[high - 1]
-        middle = Signal(middle_end, name=f"{name}_middle")
-        m.d.comb += middle.eq(Mux(by_far, beat.bits[far:], beat.bits[:middle_end]))
-        after = _Beat(end, name)
-        m.d.sync += [
-            after.bits.eq(Mux(by_near, middle[near:], middle[:end])),
-            after.sign.eq(beat.sign),
-            after.over.eq(
-                beat.over
-                | (~by_far & _differs(beat.bits[middle_end:], beat.sign))
-                | (~by_near & _differs(middle[end:], beat.sign))
-            ),
-            after.rest.eq(
-                beat.rest
-                | (by_far & _differs(beat.bits[:far], beat.flip))
-                | (by_near & _differs(middle[:near], beat.flip))
-            ),
-            after.flip.eq(beat.flip),
-            after.tie.eq(beat.tie),
-            after.shift.eq(beat.shift),
-        ]
-        return after
+    def _shift(self, m: Module, beat: _Beat, amounts: tuple[int, ...]) -> _Beat:
+        """Shift right by any of the powers of two in `amounts`, highest first; keep what later ones can bring down."""
+        unit = amounts[-1]
+        width = self._wanted + unit - 1
+        low = unit.bit_length() - 1
+        code = beat.shift[low:]
+        chunks = (1 << len(amounts)) - 1
+        before = _extended(beat.bits, width + chunks * unit, beat.sign)
+        bits = before[: width + chunks * unit]
+        for amount in amounts:
+            shifted = Signal(width + amount - unit, name=f"after_{amount}")
+            m.d.comb += shifted.eq(Mux(beat.shift[amount.bit_length() - 1], bits[amount:], bits[: len(shifted)]))
+            bits = shifted
+        # Flat, beside the shifter instead of along it: chunk k is dropped by shifts beyond k units.
+        over = [beat.over.any(), _differs(before[width + chunks * unit :], beat.sign)]
+        rest = [beat.rest.any()]
+        for chunk in range(chunks):
+            start = chunk * unit
+            rest.append((code > chunk) & _differs(before[start : start + unit], beat.flip))
+            over.append((code <= chunk) & _differs(before[width + start : width + start + unit], beat.sign))
+        return _Beat(bits, beat.sign, Cat(*over), Cat(*rest), beat.flip, beat.shift[:low])
 
     def _round(self, m: Module, beat: _Beat) -> Signal:
-        """Round by the guard bit and the bits below, and add the zero point."""
-        guard, floor = beat.bits[0], Cat(beat.bits[1:], beat.sign).as_signed()
+        """Return whether to round up, one cycle later."""
+        guard, odd = beat.bits[0], beat.bits[1]
         even = self.rounding == rounding_code("even")
-        up = Signal(name="up")
+        return _register(m, beat.flip ^ ((guard ^ beat.flip) & (beat.rest.any() | (even & odd))), "up")
+
+    def _add_zero_point(self, m: Module, beat: _Beat, up: Signal) -> tuple[Signal, Signal, Signal]:
+        """Return the sum, and the overflow and the sign that go with it, two cycles later."""
+        floor = _register(m, Cat(beat.bits[1:], beat.sign), "floor")
         total = Signal(signed(self.config.output_width + 2), name="total", reset_less=True)
-        m.d.comb += up.eq(beat.flip ^ ((guard ^ beat.flip) & (beat.rest | beat.tie | (even & floor[0]))))
-        m.d.sync += total.eq(floor + self.zero_point + up)
-        return total
+        zero_point = Signal(signed(len(total)), name="zero_point_wide")
+        m.d.comb += zero_point.eq(self.zero_point)
+        # One bit more in front makes `up` the carry into a single adder.
+        raised = Cat(Const(1, 1), floor).as_signed() + Cat(up, zero_point).as_signed()
+        m.d.sync += total.eq(raised >> 1)
+        over = _register(m, beat.over.any(), "floor_over")
+        return total, _register(m, over, "total_over"), _register(m, floor[-1], "total_sign")
 
     def _clamp(self, m: Module, total: Signal, over: Value, sign: Value, enable: Value) -> None:
         """Compare with the bounds, then choose."""
@@ -213,6 +198,18 @@ class Requantizer(wiring.Component):
         ]
         with m.If(~enable):
             m.d.sync += result.eq(0)
+
+
+def _register(m: Module, value: Value, name: str) -> Signal:
+    register = Signal(len(value), name=name, reset_less=True)
+    m.d.sync += register.eq(value)
+    return register
+
+
+def _extended(bits: Value, width: int, sign: Value | None = None) -> Value:
+    """Return at least `width` bits, by repeating the sign: as given, else the highest bit."""
+    above = bits[-1] if sign is None else sign
+    return Cat(bits, above.replicate(max(0, width - len(bits))))
 
 
 def _differs(bits: Value, reference: Value) -> Value:
