@@ -1,5 +1,8 @@
 """Checker: decides whether a well-formed packet may be executed, before anything is changed."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -133,9 +136,9 @@ class Checker(wiring.Component):
                 m.d.sync += self.status.eq(StatusCode.OPCODE)
 
 
-def _first(complaints: list[tuple[Value, Value | StatusCode]]) -> Value | StatusCode:
+def _first(complaints: Sequence[tuple[Any, Any]]) -> Any:
     """Return the code of the first condition that holds, else OK."""
-    status: Value | StatusCode = StatusCode.OK
+    status: Any = StatusCode.OK
     for condition, code in reversed(complaints):
         status = Mux(condition, code, status)
     return status

@@ -1,11 +1,13 @@
 """Receiver: takes packets off the link, checks their form, and keeps two of them until they have been executed."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
-from amaranth.lib.memory import Memory, WritePort
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.link.crc import Crc32
 from celosia.hw.link.packets import ADDRESS_WIDTH, COUNT_WIDTH, HEADER, link_stream
 from celosia.hw.protocol import REQUEST_MAGIC, REQUEST_OVERHEAD, Opcode, StatusCode
 
@@ -54,7 +56,8 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.submodules.buffer = buffer = Memory(shape=32, depth=2 * self.packet_words, init=[])
+        buffer: Any = Memory(shape=32, depth=2 * self.packet_words, init=[])
+        m.submodules.buffer = buffer
         self._full = Signal(2)
         self._urgent = Signal(2)
         self._slots = [Signal(HEADER, name=f"slot_{index}", reset_less=True) for index in range(2)]
@@ -63,9 +66,9 @@ class Receiver(wiring.Component):
         self._drain(m, buffer)
         return m
 
-    def _fill(self, m: Module, write: WritePort) -> None:
+    def _fill(self, m: Module, write: Any) -> None:
         """Write packets into the slots by turns."""
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
+        m.submodules.crc = crc = Crc32()
         longest = self.packet_words + REQUEST_OVERHEAD
         slot = Signal()
         position = Signal(range(longest + 2))  # stops one beyond the longest packet
@@ -77,9 +80,9 @@ class Receiver(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~closing & ~self._full.bit_select(slot, 1)),
             take.eq(self.i.valid & self.i.ready),
-            crc.data.eq(word),
+            crc.word.eq(word),
             crc.valid.eq(take),
-            crc.start.eq(first),
+            crc.first.eq(first),
             # The payload starts at HEADER_WORDS and wraps around within its half: no second counter.
             write.addr.eq(Cat(position[: (self.packet_words - 1).bit_length()], slot)),
             write.data.eq(word),
@@ -97,9 +100,9 @@ class Receiver(wiring.Component):
                 with m.If(take):
                     self._store_header(m, header, position)
                 with m.If(closing):
-                    self._close(m, index, header, position, torn, ~crc.match_detected)
+                    self._close(m, index, header, position, torn, ~crc.good)
 
-    def _store_header(self, m: Module, header: data.View, position: Signal) -> None:
+    def _store_header(self, m: Module, header: Any, position: Signal) -> None:
         """Take the fields of a packet's first three words; until it is closed, `status` holds its magic byte."""
         word = self.i.payload.data
         with m.Switch(position):
@@ -119,7 +122,7 @@ class Receiver(wiring.Component):
             with m.Case(2):
                 m.d.sync += [header.count.eq(word), header.many.eq(word[COUNT_WIDTH:].any())]
 
-    def _close(self, m: Module, index: int, header: data.View, position: Signal, torn: Signal, corrupt: Signal) -> None:
+    def _close(self, m: Module, index: int, header: Any, position: Signal, torn: Signal, corrupt: Value) -> None:
         """Judge the packet, the most general complaint first, and hand its slot over."""
         code = Signal(8, name=f"code_{index}")
         plain = header.origin & (header.target == 0) & (header.count == 0) & ~header.many
@@ -143,13 +146,13 @@ class Receiver(wiring.Component):
             ),
         ]
 
-    def _drain(self, m: Module, buffer: Memory) -> None:
+    def _drain(self, m: Module, buffer: Any) -> None:
         """Show the older slot, with its payload read ahead through two registers."""
         read = buffer.read_port()
         slot = Signal()
         index = Signal((self.packet_words - 1).bit_length(), init=HEADER_WORDS)
         fetched = Signal(COUNT_WIDTH)
-        header = Mux(slot, self._slots[1].as_value(), self._slots[0].as_value())
+        header = Mux(slot, Value.cast(self._slots[1]), Value.cast(self._slots[0]))
         release = Signal()
         waiting, valid = Signal(), Signal()  # a word is at the memory's output, in the register behind it
         word = Signal(32, reset_less=True)

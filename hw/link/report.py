@@ -1,5 +1,7 @@
 """What the device says about itself: its identity, and its state and counters, as words to be read like a memory."""
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -25,7 +27,8 @@ class Identity(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.submodules.rom = rom = Memory(shape=32, depth=self.words, init=self._init)
+        rom: Any = Memory(shape=32, depth=self.words, init=self._init)
+        m.submodules.rom = rom
         read = rom.read_port()
         word = Signal(32, reset_less=True)
         m.d.comb += read.addr.eq(self.address)

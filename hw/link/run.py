@@ -1,6 +1,8 @@
 """Payload of RUN: loaded into the run's registers and checked."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -67,7 +69,7 @@ class RunLoader(wiring.Component):
             m.d.sync += [self.busy.eq(1), position.eq(0), foreign.eq(0), wrong.eq(0)]
         return m
 
-    def _load(self, m: Module, position: Signal, run: Value, foreign: Signal, wrong: Signal) -> None:
+    def _load(self, m: Module, position: Signal, run: Any, foreign: Signal, wrong: Signal) -> None:
         word = self.i.payload
         expected = int(self.config.hash, 16)
         limits = {

@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.link.crc import Crc32
 from celosia.hw.link.packets import link_stream
 
 
@@ -45,7 +45,7 @@ class Sender(wiring.Component):
         super().__init__(
             {
                 "reserve": In(range(room + 1)),
-                "room": Out(range(room + 1), init=room),
+                "room": Out(range(room + 1)),
                 "push": In(1),
                 "word": In(32),
                 "last": In(1),
@@ -57,19 +57,21 @@ class Sender(wiring.Component):
         m = Module()
         # The queue's output register may be empty when its memory is full: two words more than are given out.
         m.submodules.queue = queue = SyncFIFOBuffered(width=33, depth=self.words + 2)
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=32).create()
+        m.submodules.crc = crc = Crc32()
+        room = Signal(range(self.words + 1), init=self.words)
         first = Signal(init=1)
         ending = Signal()  # the CRC is what goes out next
         sent, pop = Signal(), Signal()
         m.d.comb += [
+            self.room.eq(room),
             queue.w_data.eq(Cat(self.word, self.last)),
             queue.w_en.eq(self.push),
             sent.eq(self.o.valid & self.o.ready),
             pop.eq(sent & ~ending),
             queue.r_en.eq(pop),
-            crc.data.eq(queue.r_data[:32]),
+            crc.word.eq(queue.r_data[:32]),
             crc.valid.eq(pop),
-            crc.start.eq(first),
+            crc.first.eq(first),
         ]
         with m.If(ending):
             m.d.comb += [self.o.valid.eq(1), self.o.payload.data.eq(crc.crc), self.o.payload.last.eq(1)]
@@ -77,5 +79,5 @@ class Sender(wiring.Component):
             m.d.comb += [self.o.valid.eq(queue.r_rdy), self.o.payload.data.eq(queue.r_data[:32])]
         with m.If(sent):
             m.d.sync += [first.eq(ending), ending.eq(~ending & queue.r_data[32])]
-        m.d.sync += self.room.eq(self.room - self.reserve + pop)
+        m.d.sync += room.eq(room - self.reserve + pop)
         return m
