@@ -101,6 +101,8 @@ class GraphReader:
         return f"unsupported: {'; '.join(named)}. Supported are chains of {supported}."
 
     def _read_node(self, node: Any) -> None:
+        if not all(isinstance(text, str) for text in (node.name, node.op_type, *node.input, *node.output)):
+            raise ModelError("the name of an operator or tensor is no UTF-8 text, so the file is damaged.")
         if not node.output:
             raise ModelError(f'the operator {node.op_type} "{node.name}" has no output, so the file is damaged.')
         self._values.update(dict.fromkeys(node.output, None))

@@ -48,7 +48,8 @@ class QuantizedConstant:
     def dequantize(self) -> np.ndarray:
         """The real values, float32."""
         steps = self.array.astype(np.int64) - self.along(self.zero_point).astype(np.int64)
-        return steps.astype(np.float32) * self.along(self.scale)
+        with np.errstate(over="ignore"):  # the layer refuses what float32 cannot hold
+            return steps.astype(np.float32) * self.along(self.scale)
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class Product:
 class Reals:
     """Float activations, `shape` without the batch axis, clamped to `bounds`.
 
-    `grid` is that of the integers they, or the inputs of `product`, were dequantized from. They are `refused` if they come
-    from an operator that has been reported as unsupported.
+    `grid` is that of the integers they, or the inputs of `product`, were dequantized from. They are `refused` if they
+    come from an operator that has been reported as unsupported.
     """
 
     shape: tuple[int, ...]

@@ -111,7 +111,7 @@ def test_zero_is_exact_and_ranges_include_it():
         ([[5.0], [10.0]], -128),
         ([[-10.0], [-5.0]], 127),
         ([[0.0]], -128),
-        ([[-1.0], [1.0]], 0),
+        ([[-2.0], [1.0]], 42),
     ):
         result = quantize(network, inputs).network
         assert result.quantize_input([0.0]) == result.input_zero_point
