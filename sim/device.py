@@ -39,7 +39,7 @@ def from_beats(beats: Words) -> list[bytes]:
     """Return the whole packets in uint32 (beats, 2); beats after the last `last` are left out."""
     ends = np.flatnonzero(beats[:, 1] & LAST) + 1
     data = beats[:, 0].astype("<u4").tobytes()
-    return [data[4 * start : 4 * end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [data[4 * start : 4 * end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class LinkSimulation:
