@@ -38,9 +38,9 @@ def rounding_code(rounding: str) -> int:
 def shift_code(shift: ArrayLike) -> IntArray:
     """Return the codes of shifts of -31 to 7 bits.
 
-    The hardware shifts the product right by 24 bits less one, then by 8 more unless bit 5 is set, then by the low five
-    bits: those are 7 - shift for a left shift or none, and -1 - shift for a right shift. So the first 8 bits fall away
-    exactly where double rounding has its first step.
+    Bit 5 says that the shift is to the left or none; the low five bits are then 7 - shift, else -1 - shift. The
+    hardware shifts right by 8 unless bit 5 is set, and by the low five bits. The 8 are those that the first of two
+    roundings drops, which so is told from the second by bit 5 alone.
 
     Parameters
     ----------

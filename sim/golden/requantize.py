@@ -28,10 +28,14 @@ def requantize(
 
     * `double`: rounded twice when shift < 0. First to a multiple of 2**-shift's unit, ties towards +∞ (gemmlowp's
       SaturatingRoundingDoublingHighMul), then to an integer, ties away from zero (RoundingDivideByPOT). When shift ≥ 0
-      there is only the first step. What TFLite's reference kernels, TFLM, CMSIS-NN and CFU-Playground do.
-    * `away`: rounded once, ties away from zero.
-    * `even`: rounded once, ties to the even neighbour. What onnxruntime and XNNPACK do.
-    * `up`: rounded once, ties towards +∞.
+      there is only the first step. TFLM, CMSIS-NN, CFU-Playground, and LiteRT's reference kernels but the next.
+    * `away`: rounded once, ties away from zero. LiteRT's reference FULLY_CONNECTED.
+    * `even`: rounded once, ties to the even neighbour. onnxruntime, and LiteRT's default delegate XNNPACK.
+    * `up`: rounded once, ties towards +∞. TFLite built for single rounding.
+
+    The claims about LiteRT were measured on version 2.3.0 with scales that make ties frequent: no mismatch in 98,304
+    values each, FULLY_CONNECTED and CONV_2D, per tensor and per channel. Its optimized kernels without the delegate
+    (ruy) are none of these: they round twice, both times with ties towards +∞.
 
     TFLite shifts left inside 32 bits before it multiplies, where this does so exactly; the two are equal wherever
     TFLite's shift does not overflow, which is undefined there.
