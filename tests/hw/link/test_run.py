@@ -178,3 +178,43 @@ def test_a_word_per_cycle(link, packets):
         short = cycles(link, [request] * 2)
         per_packet = (cycles(link, [request] * 12) - short) / 10
         assert 64 + 4 <= per_packet <= 64 + 16, per_packet
+
+
+def any_request(source, packets):
+    """Any command with any stream, in any order: most of them at the wrong time."""
+    words = np.full((source.randrange(1, 24), 2), source.randrange(1 << 32), np.uint32)
+    number = source.randrange(256)
+    run = {"program": source.randrange(2), "iterations": source.randrange(4), "input_words": source.randrange(9)}
+    kinds = [
+        lambda: packets.run(**run, output_words=source.choice((run["input_words"], source.randrange(40)))),
+        lambda: packets.write(INPUT_STREAM, 0, words, number),
+        lambda: packets.read(RESULT_STREAM, 0, source.randrange(1, 24), number),
+        lambda: packets.write(WEIGHT_STREAM, 0, words, number),
+        lambda: packets.command(Opcode.STATUS, source.choice((0, WAIT))),
+        lambda: packets.write(INPUTS, source.randrange(70), words, number),
+        lambda: packets.read(INPUTS, source.randrange(70), source.randrange(1, 24), number),
+        lambda: packets.command(Opcode.RESET),
+        lambda: source.randbytes(source.randrange(30)),
+    ]
+    weights = [4, 5, 5, 2, 2, 1, 1, 1, 1]
+    return source.choices(kinds, weights)[0]()
+
+
+@pytest.mark.parametrize("stall", [0, 0.3])
+def test_no_order_of_commands_hangs(link, packets, stall):
+    seed = random.SystemRandom().randrange(1 << 32)
+    source = random.Random(seed)
+    for port in "io":
+        link.sim.stall(port, stall, seed)
+    requests = [any_request(source, packets) for _ in range(2000)]
+    found = exchange(link, requests)
+    for request, answer in zip(requests, found, strict=True):
+        assert (answer.opcode, answer.sequence) == tuple(request.ljust(3, b"\0")[1:3]), f"seed={seed}"
+    expected = {StatusCode(code) for code in range(15)} - {StatusCode.CONFIG, StatusCode.MAGIC}
+    assert len(set(statuses(found)) & expected) >= 8, f"seed={seed} {set(statuses(found))}"
+    answers = exchange(link, [packets.command(Opcode.RESET), packets.command(Opcode.STATUS)])
+    report = StatusReport.decode(answers[1].payload)
+    assert (report.state, report.error) == (State.IDLE, StatusCode.OK), f"seed={seed}"
+    words = random_words(np.random.default_rng(seed), 20, 2)
+    answers = exchange(link, [packets.write(INPUTS, 9, words), packets.read(INPUTS, 9, 20)])
+    assert answers[1].payload == words.astype("<u4").tobytes(), f"seed={seed}"
