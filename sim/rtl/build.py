@@ -71,7 +71,7 @@ def build(
     if progress:
         progress("write Verilog")
     verilog = write_verilog(component, name)
-    inputs = set(re.findall(r"^  input (clk|rst);", verilog, re.MULTILINE))
+    inputs = set(re.findall(r"^  input  wire (clk|rst)\b", verilog, re.MULTILINE))
     harness = harness_source(ports, clocked="clk" in inputs, resettable="rst" in inputs, waves=waves)
     library = compile_library(verilog, harness, top=name, compiler=compiler, waves=waves, progress=progress)
     return Model(name=name, ports=ports, verilog=verilog, library=library, waves=waves)

@@ -1,0 +1,72 @@
+"""Amaranth component to Verilog that a person can read.
+
+One module per distinct component, named after its class; ports as the component calls them; registers as
+``if (rst) … else if (enable) …``, state machines as ``case``; no temporaries where an expression says it; no escaped
+names. Amaranth's own Verilog is equivalent, but has one module per instance and takes simulators several times longer.
+"""
+
+from typing import Any
+
+from amaranth.back.rtlil import convert_fragment
+from amaranth.hdl import Fragment
+from amaranth.lib import wiring
+
+from celosia.hw.verilog.cleanup import clean_up
+from celosia.hw.verilog.expressions import VerilogError
+from celosia.hw.verilog.hints import gather_hints, top_ports
+from celosia.hw.verilog.merge import instance_counts, merge_identical, name_modules
+from celosia.hw.verilog.modules import module_text
+from celosia.hw.verilog.rtlil import parse
+
+__all__ = ["VerilogError", "top_ports", "write_verilog"]
+
+
+def write_verilog(component: wiring.Component, name: str, *, header: str = "", platform: Any = None) -> str:
+    """Verilog of a component and everything below it.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        Clocked by the ``sync`` domain, which becomes the ports ``clk`` and ``rst``.
+    name : str
+        Name of the top module, and prefix of the others' names.
+    header : str
+        Lines to open the file with, written as comments.
+    platform : optional
+        Handed to `elaborate`.
+
+    Returns
+    -------
+    str
+        Verilog-2001; the top module comes first.
+
+    Raises
+    ------
+    VerilogError
+        The design uses what this writer does not know: asynchronous resets, signed division, assertions, prints.
+    """
+    design = Fragment.get(component, platform).prepare(ports=top_ports_for_amaranth(component), hierarchy=(name,))
+    hints = gather_hints(design)
+    text, _names = convert_fragment(design, name=name, emit_src=False)
+    modules = {module.name: module for module in parse(text)}
+    for module in modules.values():
+        renamed = clean_up(module, modules, hints[module.name])
+        for other in modules.values():
+            for cell in other.cells:
+                if cell.kind == module.name:
+                    cell.ports = {renamed.get(port, port): spec for port, spec in cell.ports.items()}
+    modules = merge_identical(modules)
+    names = name_modules(modules, hints, name)
+    counts = instance_counts(modules, name)
+    opening = "".join(f"// {line}".rstrip() + "\n" for line in header.splitlines())
+    texts = []
+    for rtlil_name, module in modules.items():
+        count = counts[rtlil_name]
+        comment = " ".join(filter(None, [hints[rtlil_name].title, f"({count} instances)" if count > 1 else ""]))
+        texts.append(module_text(module, modules, names, comment))
+    return "\n".join([*([opening] if opening else []), *texts])
+
+
+def top_ports_for_amaranth(component: wiring.Component) -> list[tuple[str, Any, Any]]:
+    """Ports in the form `Fragment.prepare` takes."""
+    return [(name, value, direction) for name, (value, direction) in top_ports(component).items()]

@@ -1,0 +1,245 @@
+"""RTLIL as Amaranth writes it, made fit for reading: dead logic and aliases removed, nets renamed."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from celosia.hw.verilog.hints import Hints
+from celosia.hw.verilog.rtlil import Assign, Cell, Module, Slice, Spec, Switch
+
+__all__ = ["RESERVED", "clean_up", "memory_of", "outputs_of", "reads", "statements", "unique_name"]
+
+RESERVED = frozenset(
+    """always and assign automatic begin bit buf byte case casex casez cell class clocking config const context cover
+    deassign default defparam design disable do edge else end endcase endfunction endmodule enum event expect export
+    extends extern final first_match for force forever fork function generate genvar global highz0 if iff ifnone
+    implies import in initial inout input inside instance int integer interface join large let library local localparam
+    logic longint macromodule matches medium modport module nand negedge new nexttime nmos nor not null or output
+    package packed parameter pmos posedge primitive priority program property protected pull0 pull1 pulldown pullup
+    pure rand real realtime ref reg release repeat restrict return scalared sequence shortint shortreal signed small
+    soft solve specify specparam static string strong strong0 strong1 struct super supply0 supply1 table tagged task
+    this throughout time timeprecision timeunit tran tri tri0 tri1 triand trior trireg type typedef union unique
+    unique0 unsigned use uwire var vectored virtual void wait wand weak weak0 weak1 while wildcard wire with within
+    wor xnor xor""".split()
+)
+
+def outputs_of(cell: Cell, modules: dict[str, Module]) -> list[str]:
+    """Ports through which a cell drives nets; of a foreign instance, none is known."""
+    if not cell.kind.startswith("$"):
+        child = modules.get(cell.kind)
+        return [name for name in cell.ports if child and child.wires[name].port == "output"]
+    return [name for name in ("Y", "Q") if name in cell.ports] or (["DATA"] if cell.kind == "$memrd_v2" else [])
+
+
+def statements(body: Iterable[Assign | Switch]) -> Iterator[Assign | Switch]:
+    """All statements of a process, nested ones included."""
+    for item in body:
+        yield item
+        if isinstance(item, Switch):
+            for case in item.cases:
+                yield from statements(case.body)
+
+
+def reads(module: Module, modules: dict[str, Module]) -> Iterator[Spec]:
+    """Every value that the module's logic reads, once per place."""
+    for cell in module.cells:
+        driven = outputs_of(cell, modules)
+        yield from (spec for name, spec in cell.ports.items() if name not in driven)
+    for process in module.processes:
+        for item in statements(process.body):
+            yield item.right if isinstance(item, Assign) else item.select
+    yield from (right for _left, right in module.connections)
+
+
+def clean_up(module: Module, modules: dict[str, Module], hints: Hints) -> dict[str, str]:
+    """Cleans one module in place.
+
+    Returns
+    -------
+    dict
+        Old to new names of its ports, for the instances of the module.
+    """
+    aliases = _drop_aliases(module)
+    _drop_dead_logic(module, modules)
+    names = _choose_names(module, modules, hints, aliases)
+    _rename(module, names)
+    _order_ports(module, hints)
+    return {old: new for old, new in names.items() if module.wires[new].port}
+
+
+def _drop_aliases(module: Module) -> dict[str, list[str]]:
+    """Drops second names of nets: nothing reads them, Amaranth resolves every use. Returns net to its aliases.
+
+    An output port takes over an anonymous net; one that carries a named net or a part of one keeps its assignment.
+    """
+    aliases: dict[str, list[str]] = {}
+    taken_over: dict[str, str] = {}
+    kept: list[tuple[Spec, Spec]] = []
+    for left, right in module.connections:
+        target = _wire_of(left)
+        net = _wire_of(right) if len(right) == 1 and isinstance(right[0], Slice) else ""
+        if net and right == (Slice(net, 0, module.wires[net].width),):
+            aliases.setdefault(net, []).append(target)
+            if module.wires[target].port and net.startswith("$") and net not in taken_over:
+                taken_over[net] = target
+                continue
+        if module.wires[target].port:
+            kept.append((left, right))
+        else:
+            del module.wires[target]
+    module.connections = kept
+    for net, port in taken_over.items():
+        old = module.wires.pop(net)
+        module.wires[port].attributes = {**old.attributes, **module.wires[port].attributes}
+    _map_specs(module, lambda spec: _renamed(spec, taken_over))
+    _map_targets(module, lambda name: taken_over.get(name, name))
+    return {taken_over.get(net, net): names for net, names in aliases.items()}
+
+
+def _wire_of(spec: Spec) -> str:
+    piece = spec[0]
+    assert isinstance(piece, Slice)
+    return piece.wire
+
+
+def _drop_dead_logic(module: Module, modules: dict[str, Module]) -> None:
+    """Drops what reaches no port, instance or kept net; a register that only feeds itself goes too."""
+    alive = _alive(module, modules)
+    module.cells = [cell for cell in module.cells if _cell_alive(cell, modules, alive)]
+    module.processes = [process for process in module.processes if process.wire in alive]
+    module.wires = {name: wire for name, wire in module.wires.items() if name in alive or wire.port}
+    module.memories = {name: memory for name, memory in module.memories.items() if _memory_net(name) in alive}
+
+
+def _alive(module: Module, modules: dict[str, Module]) -> set[str]:
+    sources: dict[str, set[str]] = {}
+    todo = [wire.name for wire in module.wires.values() if wire.port or "keep" in wire.attributes]
+    for cell in module.cells:
+        driven = outputs_of(cell, modules)
+        read = _wires(spec for name, spec in cell.ports.items() if name not in driven)
+        targets = _wires(cell.ports[name] for name in driven)
+        if "MEMID" in cell.parameters:
+            memory = _memory_net(memory_of(cell))
+            if cell.kind == "$memrd_v2":
+                read.add(memory)
+            else:
+                targets = {memory}
+        if not cell.kind.startswith("$"):
+            todo += [*read, *targets]
+        for target in targets:
+            sources.setdefault(target, set()).update(read)
+    for process in module.processes:
+        inner = statements(process.body)
+        sources[process.wire] = _wires(item.right if isinstance(item, Assign) else item.select for item in inner)
+    for left, right in module.connections:
+        sources.setdefault(_wire_of(left), set()).update(_wires([right]))
+    alive: set[str] = set()
+    while todo:
+        wire = todo.pop()
+        if wire not in alive:
+            alive.add(wire)
+            todo += sources.get(wire, ())
+    return alive
+
+
+def _wires(specs: Iterable[Spec]) -> set[str]:
+    return {piece.wire for spec in specs for piece in spec if isinstance(piece, Slice)}
+
+
+def memory_of(cell: Cell) -> str:
+    """Name of the memory that a memory port or initial content belongs to."""
+    return cell.parameters["MEMID"].strip('"').lstrip("\\")
+
+
+def _memory_net(name: str) -> str:
+    """Stands for the memory's content among the wires; no wire is called so."""
+    return f"memory {name}"
+
+
+def _cell_alive(cell: Cell, modules: dict[str, Module], alive: set[str]) -> bool:
+    if not cell.kind.startswith("$"):
+        return True
+    if cell.kind in ("$memwr_v2", "$meminit_v2"):
+        return _memory_net(memory_of(cell)) in alive
+    return not alive.isdisjoint(_wires(cell.ports[name] for name in outputs_of(cell, modules)))
+
+
+def _choose_names(
+    module: Module, modules: dict[str, Module], hints: Hints, aliases: dict[str, list[str]]
+) -> dict[str, str]:
+    """New name of every wire that is not anonymous: the component's port names, then local names, then its driver's."""
+    drivers = {
+        _wire_of(cell.ports[port]): f"{cell.name}_{port}"
+        for cell in module.cells
+        if not cell.kind.startswith("$")
+        for port in outputs_of(cell, modules)
+    }
+    wanted: dict[str, str] = {}
+    for wire in module.wires:
+        candidates = [wire, *aliases.get(wire, [])]
+        names = [hints.ports[name] for name in candidates if name in hints.ports]
+        local = [name for name in candidates if "$" not in name and name not in hints.children]
+        names += sorted(local, key=lambda name: "__" in name)  # a memory port's signal is a second choice
+        names += [drivers[wire]] if wire in drivers else []
+        names += ["_".join(hints.children[name]) for name in candidates if name in hints.children]
+        names += [base for name in candidates if (base := re.sub(r"\$\d+$", "", name))]
+        if names:
+            wanted[wire] = names[0]
+    taken = {cell.name for cell in module.cells if not cell.kind.startswith("$")} | set(module.memories) | RESERVED
+    # Port names are given first, so that they are what the component calls them.
+    order = sorted(wanted, key=lambda wire: not module.wires[wire].port)
+    return {wire: unique_name(wanted[wire], taken) for wire in order}
+
+
+def unique_name(wanted: str, taken: set[str]) -> str:
+    """A plain Verilog identifier like ``wanted`` that is not taken yet; takes it."""
+    base = re.sub(r"[^A-Za-z0-9_]", "_", wanted)
+    if not re.match(r"[A-Za-z_]", base):
+        base = f"n{base}"
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}_{number}"
+    taken.add(name)
+    return name
+
+
+def _order_ports(module: Module, hints: Hints) -> None:
+    """Clock and reset, then the signature's order, then the rest."""
+    order = {name: index for index, name in enumerate(["clk", "rst", *hints.ports.values()])}
+    wires = sorted(module.wires.values(), key=lambda wire: (not wire.port, order.get(wire.name, len(order)) if wire.port else 0))
+    module.wires = {wire.name: wire for wire in wires}
+
+
+def _rename(module: Module, names: dict[str, str]) -> None:
+    """Renames wires; names not listed stay."""
+    module.wires = {names.get(name, name): wire for name, wire in module.wires.items()}
+    for name, wire in module.wires.items():
+        wire.name = name
+    _map_specs(module, lambda spec: _renamed(spec, names))
+    _map_targets(module, lambda name: names.get(name, name))
+
+
+def _renamed(spec: Spec, names: dict[str, str]) -> Spec:
+    return tuple(
+        Slice(names.get(piece.wire, piece.wire), piece.low, piece.width) if isinstance(piece, Slice) else piece
+        for piece in spec
+    )
+
+
+def _map_specs(module: Module, change: Callable[[Spec], Spec]) -> None:
+    for cell in module.cells:
+        cell.ports = {name: change(spec) for name, spec in cell.ports.items()}
+    for process in module.processes:
+        for item in statements(process.body):
+            if isinstance(item, Assign):
+                item.right = change(item.right)
+            else:
+                item.select = change(item.select)
+    module.connections = [(change(left), change(right)) for left, right in module.connections]
+
+
+def _map_targets(module: Module, change: Callable[[str], str]) -> None:
+    for process in module.processes:
+        for item in statements(process.body):
+            if isinstance(item, Assign):
+                item.left = Slice(change(item.left.wire), item.left.low, item.left.width)
