@@ -161,9 +161,7 @@ class Device:
         """
         program = self._loaded()
         words = program.pack_inputs(values)
-        halves = program.config.input_depth // 2, program.config.output_depth // 2
-        fits = program.input_words <= halves[0] and program.output_words <= halves[1]
-        if len(words) == program.input_words and not fits:
+        if len(words) == program.input_words:  # one iteration: there is nothing that streaming could overlap
             results, status = self.run_resident(words)
         else:
             results, status = self.run_stream(words)

@@ -55,6 +55,11 @@ class Stream:
     def __init__(self, gates: Gates | None = None) -> None:
         self._open = None if gates is None else np.flatnonzero(gates)
 
+    @property
+    def always_open(self) -> bool:
+        """Whether it is willing in every cycle."""
+        return self._open is None
+
     def from_cycle(self, cycle: int) -> int:
         """Return the first cycle at or after `cycle` in which the gate is open.
 
@@ -159,6 +164,10 @@ def predict(
         Iterations and streams.
     inputs, weights, results : bool array or None
         Gates of the three streams: cycles in which the outer side is willing. None: always.
+
+    Notes
+    -----
+    A layer costs microseconds per N tile and block; only weights that stream through a gate are followed row by row.
 
     Returns
     -------

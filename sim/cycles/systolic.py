@@ -46,7 +46,7 @@ class EngineTimes:
         causes = dict.fromkeys(self.engine.CAUSES, 0)
         load_start = max(offered, self._loader_free) + 1
         walk = _Walk(self.engine, layer, take + 1, max(load_start, self._swap), causes)
-        if layer["weights_stream"]:
+        if layer["weights_stream"] and not self._ring.always_ahead:
             walk.ring = self._ring
         for block in range(layer["blocks"]):
             rows = layer["block_rows"] if block < layer["blocks"] - 1 else layer["last_block_rows"]
@@ -64,6 +64,11 @@ class _Ring:
     def __init__(self, size: int, source: Source) -> None:
         self._size, self._source = size, source
         self._issued: list[int] = []
+
+    @property
+    def always_ahead(self) -> bool:
+        """Whether no row is ever waited for: words come from cycle 1 on, one per cycle, as fast as rows are issued."""
+        return self._size > 1 and self._source.always_open
 
     def issue(self, earliest: int) -> int:
         """Return the cycle in which the next row is issued, at `earliest` or later."""
