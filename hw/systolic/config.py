@@ -8,7 +8,7 @@ from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
 
 MAX_ACCUMULATOR_WIDTH = 48  # bits: the widest accumulator the requantizer takes
-MAX_POST_LANES = 8  # requantizer lanes unless asked for: beyond this, lanes cost more than they save
+LANE_K = 64  # smallest K with which the default number of requantizer lanes keeps up with the array
 
 
 def _signed_width(low: int, high: int) -> int:
@@ -48,7 +48,8 @@ class SystolicConfig:
     accumulator_rows : int
         Accumulators per column, a power of two from 2 to 65536: the most activation vectors in one pass over a tile.
     post_lanes : int or None
-        Requantizer lanes; a divisor of gcd(rows, cols). None takes the largest such divisor up to 8.
+        Requantizer lanes; a divisor of gcd(rows, cols). The array finishes rows · cols / K sums per cycle, and each lane
+        costs DSP blocks: None takes the largest divisor that is not more than layers of K = 64 keep busy.
 
     Raises
     ------
@@ -157,11 +158,12 @@ class SystolicConfig:
 
     @property
     def resolved_post_lanes(self) -> int:
-        """Requantizer lanes: as given, else the largest divisor of gcd(rows, cols) up to 8."""
+        """Requantizer lanes: as given, else the largest divisor of gcd(rows, cols) that layers of K = 64 keep busy."""
         if self.post_lanes is not None:
             return self.post_lanes
         shared = math.gcd(self.rows, self.cols)
-        return max(lanes for lanes in range(1, MAX_POST_LANES + 1) if shared % lanes == 0)
+        busy = max(self.pe_count // LANE_K, 1)
+        return max(lanes for lanes in range(1, shared + 1) if shared % lanes == 0 and lanes <= busy)
 
     @property
     def activation_word_width(self) -> int:
