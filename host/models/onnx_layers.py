@@ -118,9 +118,8 @@ def _integer_bias(bias: Constant | QuantizedConstant | None, scales: np.ndarray)
         return _vector(bias.array, size).astype(np.int64)
     if isinstance(bias, QuantizedConstant):
         steps = _vector(bias.array.astype(np.int64) - bias.along(bias.zero_point), size)
-        bias_scales = np.broadcast_to(bias.scale, (size,))
-        real = steps * bias_scales.astype(np.float64)
-        return np.where(bias_scales == scales, steps, _round(real / scales.astype(np.float64)))
+        real = steps * np.broadcast_to(bias.scale, (size,)).astype(np.float64)
+        return _round(real / scales.astype(np.float64))  # float64 gives the steps back exactly if the scales are equal
     return _round(_vector(bias.array, size).astype(np.float64) / scales.astype(np.float64))
 
 

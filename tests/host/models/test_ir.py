@@ -91,8 +91,10 @@ def test_weights_become_c_order():
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int4"])
 def test_accumulator_width_is_the_smallest_that_fits(dtype):
     smallest, largest = integer_range(dtype)
-    for zero_point in (smallest, 3, largest):
-        layer = dense(input_dtype=dtype, input_zero_point=zero_point)
+    rng = np.random.default_rng(4)
+    for zero_point in (smallest, 3, largest) * 10:
+        weights = rng.integers(-128, rng.choice([1, 128]), (3, 2)).astype(np.int8)
+        layer = dense(input_dtype=dtype, input_zero_point=zero_point, weights=weights)
         extremes = [
             sum(side(w * (x - zero_point) for x in (smallest, largest)) for w in column) + bias
             for column, bias in zip(layer.weights.T.tolist(), layer.bias.tolist(), strict=True)

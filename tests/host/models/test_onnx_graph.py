@@ -81,18 +81,53 @@ def test_integer_inputs_and_outputs_and_int16_weights(save_graph, tmp_path):
     assert (int(layer.multiplier[0]), int(layer.shift[0])) == (2**30, -1)  # 0.5 · 0.125 / 0.25
 
 
+LAYER = [
+    node("QuantizeLinear", "x s z", "q"),
+    node("DequantizeLinear", "q s z", "r"),
+    node("DequantizeLinear", "w ws wz", "wr"),
+    node("Gemm", "r wr b", "g"),
+    node("QuantizeLinear", "g s2 z", "h"),
+    node("DequantizeLinear", "h s2 z", "y"),
+]
+
+
 def test_a_float_bias_is_rounded_to_accumulator_units(save_graph, tmp_path):
-    nodes = [
-        node("QuantizeLinear", "x s z", "q"),
-        node("DequantizeLinear", "q s z", "r"),
-        node("DequantizeLinear", "w ws wz", "wr"),
-        node("Gemm", "r wr b", "g"),
-        node("QuantizeLinear", "g s2 z", "h"),
-        node("DequantizeLinear", "h s2 z", "y"),
-    ]
     arrays = GRID | WEIGHTS | {"b": np.float32([1.0, -0.1])}
-    (layer,) = read_onnx(save_graph(tmp_path / "bias.onnx", nodes, arrays, shape=(1, 4))).layers
+    (layer,) = read_onnx(save_graph(tmp_path / "bias.onnx", LAYER, arrays, shape=(1, 4))).layers
     assert layer.bias.tolist() == [16, -2]  # in units of 0.5 · 0.125
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [(0.0625, [2**30 + 1, -7]), (0.125, [2**31 + 2, -14]), (0.09375, [1610612738, -10])]
+)
+def test_a_bias_of_any_scale(save_graph, tmp_path, scale, expected):
+    """Accumulator units are 0.5 · 0.125; −10.5 is a tie, and goes to even."""
+    nodes = [node("DequantizeLinear", "bq bs", "b"), *LAYER]
+    arrays = GRID | WEIGHTS | {"bq": np.int32([2**30 + 1, -7]), "bs": np.float32(scale)}
+    (layer,) = read_onnx(save_graph(tmp_path / "bias.onnx", nodes, arrays, shape=(1, 4))).layers
+    assert layer.bias.tolist() == expected
+
+
+def test_the_channels_of_transposed_weights(save_graph, tmp_path, evaluate):
+    scales = {"ws": np.float32([0.125, 0.5]), "wz": np.int8([0, 0]), "w": WEIGHTS["w"].T, "b": np.float32([0, 1])}
+    nodes = [node("DequantizeLinear", "w ws wz", "wd", axis=0), node("Transpose", "wd", "wr", perm=[1, 0])]
+    nodes += [item for item in LAYER if "wr" not in item.output]
+    path = save_graph(tmp_path / "transposed.onnx", nodes, GRID | scales, shape=(1, 4))
+    network = read_onnx(path)
+    assert network.layers[0].shift.tolist() == [-1, 1]
+    inputs = np.random.default_rng(SEED).normal(0, 4, (1, 4)).astype(np.float32)
+    outputs = network.dequantize_output(evaluate(network, network.quantize_input(inputs)))
+    assert np.array_equal(outputs, run(path, inputs))
+    wrong = [node("DequantizeLinear", "w ws4 wz", "wd", axis=1), *nodes[1:]]
+    with pytest.raises(ModelError, match="one for each output"):
+        read_onnx(
+            save_graph(
+                tmp_path / "w.onnx",
+                wrong,
+                GRID | scales | {"ws4": np.float32([1, 2, 3, 4]), "wz": np.int8(0)},
+                shape=(1, 4),
+            )
+        )
 
 
 def broken(nodes, words, arrays=None, **options):
