@@ -176,9 +176,7 @@ class CommandProcessor(wiring.Component):
                     m.d.sync += self._status.eq(Mux(gather.complete, StatusCode.OK, given_up))
                     m.next = "CLOSE"
             with m.State("READ"):
-                m.d.comb += scatter.stop.eq(scatter.from_results & over & ~core.o_results.valid)
-                with m.If(receiver.reset_waiting & scatter.from_results):
-                    m.d.comb += scatter.stop.eq(1)
+                m.d.comb += scatter.stop.eq(scatter.from_results & over)
                 with m.If(~scatter.busy):
                     m.d.sync += self._status.eq(Mux(scatter.complete, StatusCode.OK, given_up))
                     m.next = "CLOSE"

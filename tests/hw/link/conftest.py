@@ -35,8 +35,9 @@ WATCHDOG = 1000  # cycles
 class EchoCore(wiring.Component):
     """Answers each streamed input with its complement; a run with `program` 1 never gives a result.
 
-    Streamed weights are written to the ring in the weight memory. `total_cycles` counts the run's cycles, cause 0 those
-    in which an input was taken, cause 1 all others.
+    With `layers` 2 it takes inputs and weights only every fifth cycle, with `layers` 3 none at all. Streamed weights
+    are written to the ring in the weight memory. `total_cycles` counts the run's cycles, cause 0 those in which an
+    input was taken, cause 1 all others.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -50,11 +51,14 @@ class EchoCore(wiring.Component):
         inputs, results = Signal(32), Signal(32)  # words to come
         ring = Signal(24)
         mute = Signal()
+        tempo = Signal(range(5))
+        willing = Signal()
         idle = Signal(range(WATCHDOG + 1))
         taken, given, stored = Signal(), Signal(), Signal()
         m.d.comb += [
-            host.i_inputs.ready.eq(host.busy & (inputs != 0) & queue.w_rdy),
-            host.i_weights.ready.eq(host.busy),
+            willing.eq(host.busy & ((run.layers < 2) | ((run.layers == 2) & (tempo == 0)))),
+            host.i_inputs.ready.eq(willing & (inputs != 0) & queue.w_rdy),
+            host.i_weights.ready.eq(willing),
             taken.eq(host.i_inputs.valid & host.i_inputs.ready),
             stored.eq(host.i_weights.valid & host.i_weights.ready),
             given.eq(host.o_results.valid & host.o_results.ready),
@@ -65,6 +69,7 @@ class EchoCore(wiring.Component):
             queue.r_en.eq(given),
             host.fault.eq(host.busy & (idle == WATCHDOG)),
         ]
+        m.d.sync += tempo.eq(Mux(tempo == 4, 0, tempo + 1))
         with m.If(host.busy):
             m.d.sync += [host.total_cycles.eq(host.total_cycles + 1), idle.eq(Mux(taken | given | stored, 0, idle + 1))]
             m.d.sync += [inputs.eq(inputs - taken), results.eq(results - given)]

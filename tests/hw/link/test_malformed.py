@@ -37,6 +37,7 @@ CASES = {
     "count of 32 bits": (encode(count=(1 << 31) + 1), StatusCode.LENGTH),
     "read with payload": (encode(opcode=Opcode.READ), StatusCode.LENGTH),
     "read too much": (encode(opcode=Opcode.READ, count=33, payload=b""), StatusCode.LENGTH),
+    "read one word too much": (encode(opcode=Opcode.READ, target=0, count=65, payload=b""), StatusCode.LENGTH),
     "address": (encode(address=64), StatusCode.ADDRESS),
     "address of 25 bits": (encode(address=1 << 24), StatusCode.ADDRESS),
     "address of 32 bits": (encode(address=0xFFFFFFFF), StatusCode.ADDRESS),

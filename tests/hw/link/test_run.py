@@ -23,15 +23,16 @@ def random_words(rng, *shape):
     return rng.integers(0, 1 << 32, shape, np.uint64).astype(np.uint32)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("stall", [0, 0.5])
-def test_streams_echo(link, packets, stall):
+def test_streams_echo(link, packets, stall, layers):
     seed = random.SystemRandom().randrange(1 << 32)
     rng = np.random.default_rng(seed)
     for port in "io":
         link.sim.stall(port, stall, seed)
     iterations, words = 12, 5
     inputs = random_words(rng, iterations, words, 2)
-    requests = [packets.run(iterations=iterations, input_words=words, output_words=words, ring_base=40)]
+    requests = [packets.run(layers=layers, iterations=iterations, input_words=words, output_words=words, ring_base=40)]
     requests += [packets.write(INPUT_STREAM, 0, inputs[0])]
     for number in range(iterations):
         requests += [packets.write(INPUT_STREAM, 0, block) for block in inputs[number + 1 : number + 2]]
@@ -48,10 +49,11 @@ def test_streams_echo(link, packets, stall):
     assert sum(report.cause_cycles) == report.total_cycles > 2 * iterations * words
 
 
-def test_weights_go_to_the_ring(link, packets, link_config):
+@pytest.mark.parametrize("layers", [1, 2])
+def test_weights_go_to_the_ring(link, packets, link_config, layers):
     words = random_words(np.random.default_rng(3), 15, 2)
     words[:, 1] &= (1 << link_config.memory("weights").width - 32) - 1
-    start = packets.run(input_words=1, output_words=1, ring_base=30)
+    start = packets.run(layers=layers, input_words=1, output_words=1, ring_base=30)
     requests = [start, packets.write(WEIGHT_STREAM, 0, words), packets.write(INPUT_STREAM, 0, words[:1])]
     requests += [packets.read(RESULT_STREAM, 0, 1), packets.read(WEIGHTS, 30, 10)]
     answers = exchange(link, requests)
@@ -158,6 +160,25 @@ def test_reset_ends_a_wait_ahead_of_it(link, packets, kind):
     assert statuses(answers) == [StatusCode.OK, expected] + [StatusCode.OK] * 3
     report = StatusReport.decode(answers[3].payload)
     assert (report.state, report.error) == (State.IDLE, StatusCode.OK)
+
+
+@pytest.mark.parametrize("stall", [0, 0.5])
+def test_a_run_may_end_at_any_moment_of_a_transfer(link, packets, stall):
+    """The watchdog ends the run as inputs come in: what they left in the gather register must not show up anywhere."""
+    words = random_words(np.random.default_rng(4), 20, 2)
+    seen = set()
+    link.sim.stall("i", stall, 7)
+    for delay in range(packets.watchdog - 40, packets.watchdog + 5):
+        start = packets.run(program=1, layers=3, input_words=32, output_words=32)
+        assert statuses(exchange(link, [packets.command(Opcode.RESET), start])) == [StatusCode.OK] * 2
+        link.sim.run(delay)
+        transfer = packets.write(INPUT_STREAM, 0, words)
+        after = [packets.write(INPUTS, 3, words[:7]), packets.read(INPUTS, 3, 7)]
+        answers = exchange(link, [transfer, *after])
+        seen.add(answers[0].status)
+        assert statuses(answers[1:]) == [StatusCode.OK] * 2, delay
+        assert answers[2].payload == words[:7].astype("<u4").tobytes(), delay
+    assert seen == {StatusCode.WATCHDOG}
 
 
 def test_first_error_stays(link, packets):
