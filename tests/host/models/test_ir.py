@@ -94,10 +94,12 @@ def test_accumulator_width_is_the_smallest_that_fits(dtype):
     rng = np.random.default_rng(4)
     for zero_point in (smallest, 3, largest) * 10:
         weights = rng.integers(-128, rng.choice([1, 128]), (3, 2)).astype(np.int8)
-        layer = dense(input_dtype=dtype, input_zero_point=zero_point, weights=weights)
+        bias = rng.integers(-(2**14), 2**14, 2)
+        layer = dense(input_dtype=dtype, input_zero_point=zero_point, weights=weights, bias=bias)
         extremes = [
-            sum(side(w * (x - zero_point) for x in (smallest, largest)) for w in column) + bias
+            sum(side(w * (x - zero_point) for x in (smallest, largest)) for w in column) + start
             for column, bias in zip(layer.weights.T.tolist(), layer.bias.tolist(), strict=True)
+            for start in (0, bias)
             for side in (min, max)
         ]
         extremes += [0]
