@@ -1,12 +1,13 @@
 """The weight-stationary systolic array: a grid of PEs and the skew around it."""
 
-from amaranth.hdl import Module, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Shape, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.pipeline import delay
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.pe import PE
+from celosia.hw.systolic.unmerged import UnmergedRegister
 
 
 class SystolicArray(wiring.Component):
@@ -76,17 +77,22 @@ class SystolicArray(wiring.Component):
 
     def _connect_left(self, m: Module, grid: list[list[PE]]) -> None:
         """Skew the activations by row; swap and shift go down from row to row."""
-        swap: Value = self.swap
-        shift: Value = self.shift
+        swap, shift = self.swap, self.shift
         for row, pes in enumerate(grid):
             if row > 0:
-                swap = delay(m, swap, 1, f"swap_{row}", reset=True, keep=True)
-                shift = delay(m, shift, 1, f"shift_{row}", reset=True, keep=True)
+                swap = _next_row(m, swap, f"swap_{row}")
+                shift = _next_row(m, shift, f"shift_{row}")
             m.d.comb += [
                 pes[0].i_activation.eq(delay(m, self.activations[row], row, f"activation_{row}")),
                 pes[0].i_swap.eq(swap),
                 pes[0].i_shift.eq(shift),
             ]
+
+
+def _next_row(m: Module, control: Signal, name: str) -> Signal:
+    m.submodules[name] = register = UnmergedRegister()
+    m.d.comb += register.i.eq(control)
+    return register.o
 
 
 def _connect_right(m: Module, left: PE, right: PE) -> None:

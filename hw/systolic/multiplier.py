@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Shape, Signal
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -70,11 +70,13 @@ class Multiplier(wiring.Component):
 
     def _mult18x18d(self) -> Module:
         m = Module()
-        # An assignment between signals extends by the sign of its right-hand side, which is what the block wants.
-        a = Signal(DSP_WIDTH)
-        b = Signal(DSP_WIDTH)
+        # Operands at the upper end of the block's need no sign extension, which would be wires to most of its pins.
+        spare_a = DSP_WIDTH - len(self.a)
+        spare_b = DSP_WIDTH - len(self.b)
+        a = Cat(Const(0, spare_a), self.a)
+        b = Cat(Const(0, spare_b), self.b)
         product = Signal(2 * DSP_WIDTH)
-        m.d.comb += [a.eq(self.a), b.eq(self.b), self.product.eq(product)]
+        m.d.comb += self.product.eq(product >> (spare_a + spare_b))
         ports: dict[str, Any] = {}
         for bit in range(DSP_WIDTH):
             ports[f"i_A{bit}"] = a[bit]

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.multiplier import Multiplier
+from celosia.hw.systolic.unmerged import UnmergedRegister
 
 
 class PE(wiring.Component):
@@ -73,19 +74,20 @@ class PE(wiring.Component):
         leaving = Signal(self.i_weight.shape(), reset_less=True)
         active = Signal(self.i_weight.shape(), reset_less=True)
         psum = Signal(self.o_psum.shape(), reset_less=True)
-        # Equal in every PE of an antidiagonal, hence `keep`: merged into one register, they would drive the whole chip.
-        swap = Signal(attrs={"keep": 1})
-        shift = Signal(attrs={"keep": 1})
+        m.submodules.swap = swap = UnmergedRegister()
+        m.submodules.shift = shift = UnmergedRegister()
         m.d.comb += [
             multiplier.a.eq(activation),
             multiplier.b.eq(active),
             self.o_activation.eq(activation),
-            self.o_swap.eq(swap),
-            self.o_shift.eq(shift),
+            swap.i.eq(self.i_swap),
+            shift.i.eq(self.i_shift),
+            self.o_swap.eq(swap.o),
+            self.o_shift.eq(shift.o),
             self.o_weight.eq(leaving),
             self.o_psum.eq(psum),
         ]
-        m.d.sync += [activation.eq(self.i_activation), swap.eq(self.i_swap), shift.eq(self.i_shift)]
+        m.d.sync += activation.eq(self.i_activation)
         with m.If(self.i_shift):
             m.d.sync += [shadow.eq(self.i_weight), leaving.eq(shadow)]
         with m.If(self.i_swap):
