@@ -103,5 +103,5 @@ class Gather(wiring.Component):
         with m.If(self.stop):
             m.d.sync += [self.busy.eq(0), full.eq(0)]
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), full.eq(0), lane.eq(0), remaining.eq(self.count)]
+            m.d.sync += [self.busy.eq(1), lane.eq(0), remaining.eq(self.count)]
         return m

@@ -160,6 +160,25 @@ def test_reset_ends_a_wait_ahead_of_it(link, packets, kind):
     assert statuses(answers) == [StatusCode.OK, expected] + [StatusCode.OK] * 3
     report = StatusReport.decode(answers[3].payload)
     assert (report.state, report.error) == (State.IDLE, StatusCode.OK)
+    assert report.total_cycles < packets.watchdog
+
+
+def test_only_a_good_reset_ends_a_wait(link, packets):
+    start, waiting = packets.run(program=1), packets.read(RESULT_STREAM, 0, 1)
+    wrong = [packets.command(Opcode.RESET, 1), packets.command(Opcode.RESET, payload=bytes(4))]
+    for number, reset in enumerate(wrong):
+        answers = exchange(link, [start, waiting, reset])
+        refusal = (StatusCode.RESERVED, StatusCode.LENGTH)[number]
+        assert statuses(answers) == [StatusCode.OK, StatusCode.WATCHDOG, refusal]
+
+
+def test_the_watchdog_is_forgotten(link, packets):
+    """By a reset and by the next run: streams then refuse because nothing runs."""
+    expired = [packets.run(program=1), packets.read(RESULT_STREAM, 0, 1)]
+    for forgets in (packets.command(Opcode.RESET), packets.run()):
+        answers = exchange(link, [*expired, expired[1], forgets, packets.command(Opcode.STATUS, WAIT), expired[1]])
+        expected = [StatusCode.OK, StatusCode.WATCHDOG, StatusCode.WATCHDOG, StatusCode.OK, StatusCode.OK]
+        assert statuses(answers) == [*expected, StatusCode.IDLE]
 
 
 @pytest.mark.parametrize("stall", [0, 0.5])
@@ -168,16 +187,17 @@ def test_a_run_may_end_at_any_moment_of_a_transfer(link, packets, stall):
     words = random_words(np.random.default_rng(4), 20, 2)
     seen = set()
     link.sim.stall("i", stall, 7)
-    for delay in range(packets.watchdog - 40, packets.watchdog + 5):
+    for delay in range(packets.watchdog - 100, packets.watchdog - 20):
         start = packets.run(program=1, layers=3, input_words=32, output_words=32)
         assert statuses(exchange(link, [packets.command(Opcode.RESET), start])) == [StatusCode.OK] * 2
         link.sim.run(delay)
         transfer = packets.write(INPUT_STREAM, 0, words)
-        after = [packets.write(INPUTS, 3, words[:7]), packets.read(INPUTS, 3, 7)]
-        answers = exchange(link, [transfer, *after])
+        after = [packets.read(0, 0, 8), packets.write(INPUTS, 3, words[:7]), packets.read(INPUTS, 3, 7)]
+        answers = exchange(link, [transfer, *after, packets.read(0, 0, 8)])
         seen.add(answers[0].status)
-        assert statuses(answers[1:]) == [StatusCode.OK] * 2, delay
-        assert answers[2].payload == words[:7].astype("<u4").tobytes(), delay
+        assert statuses(answers[1:]) == [StatusCode.OK] * 4, delay
+        assert answers[3].payload == words[:7].astype("<u4").tobytes(), delay
+        assert answers[1].payload == answers[4].payload == bytes(32), delay
     assert seen == {StatusCode.WATCHDOG}
 
 
