@@ -45,16 +45,12 @@ def write_verilog(component: wiring.Component, name: str, *, header: str = "", p
     VerilogError
         The design uses what this writer does not know: asynchronous resets, signed division, assertions, prints.
     """
-    design = Fragment.get(component, platform).prepare(ports=top_ports_for_amaranth(component), hierarchy=(name,))
+    ports = [(port, value, direction) for port, (value, direction) in top_ports(component).items()]
+    design = Fragment.get(component, platform).prepare(ports=ports, hierarchy=(name,))
     hints = gather_hints(design)
     text, _names = convert_fragment(design, name=name, emit_src=False)
     modules = {module.name: module for module in parse(text)}
-    for module in modules.values():
-        renamed = clean_up(module, modules, hints[module.name])
-        for other in modules.values():
-            for cell in other.cells:
-                if cell.kind == module.name:
-                    cell.ports = {renamed.get(port, port): spec for port, spec in cell.ports.items()}
+    clean_up(modules, hints, name)
     modules = merge_identical(modules)
     names = name_modules(modules, hints, name)
     counts = instance_counts(modules, name)
@@ -65,8 +61,3 @@ def write_verilog(component: wiring.Component, name: str, *, header: str = "", p
         comment = " ".join(filter(None, [hints[rtlil_name].title, f"({count} instances)" if count > 1 else ""]))
         texts.append(module_text(module, modules, names, comment))
     return "\n".join([*([opening] if opening else []), *texts])
-
-
-def top_ports_for_amaranth(component: wiring.Component) -> list[tuple[str, Any, Any]]:
-    """Ports in the form `Fragment.prepare` takes."""
-    return [(name, value, direction) for name, (value, direction) in top_ports(component).items()]

@@ -22,6 +22,7 @@ RESERVED = frozenset(
     wor xnor xor""".split()
 )
 
+
 def outputs_of(cell: Cell, modules: dict[str, Module]) -> list[str]:
     """Ports through which a cell drives nets; of a foreign instance, none is known."""
     if not cell.kind.startswith("$"):
@@ -50,20 +51,77 @@ def reads(module: Module, modules: dict[str, Module]) -> Iterator[Spec]:
     yield from (right for _left, right in module.connections)
 
 
-def clean_up(module: Module, modules: dict[str, Module], hints: Hints) -> dict[str, str]:
-    """Cleans one module in place.
+def clean_up(modules: dict[str, Module], hints: dict[str, Hints], top: str) -> None:
+    """Cleans a whole design in place; every module but ``top`` still has exactly one instance.
 
-    Returns
-    -------
-    dict
-        Old to new names of its ports, for the instances of the module.
+    Parameters
+    ----------
+    modules, hints : dict
+        By RTLIL name.
+    top : str
+        The module whose ports all stay.
     """
-    aliases = _drop_aliases(module)
-    _drop_dead_logic(module, modules)
-    names = _choose_names(module, modules, hints, aliases)
-    _rename(module, names)
-    _order_ports(module, hints)
-    return {old: new for old, new in names.items() if module.wires[new].port}
+    instances = {
+        cell.kind: (parent, cell) for parent in modules.values() for cell in parent.cells if cell.kind in modules
+    }
+    aliases = {name: _drop_aliases(module) for name, module in modules.items()}
+    while True:
+        for module in modules.values():
+            _drop_dead_logic(module, modules)
+        _drop_silent_instances(modules, top)
+        instances = {name: instance for name, instance in instances.items() if name in modules}
+        alive = {name: _alive(module, modules) for name, module in modules.items()}
+        if not [
+            name for name, (parent, cell) in instances.items() if _drop_ports(modules[name], cell, alive, parent.name)
+        ]:
+            break
+    for name, module in modules.items():
+        names = _choose_names(module, modules, hints[name], aliases[name])
+        _rename(module, names)
+        _order_ports(module, hints[name])
+        if name != top:
+            _parent, cell = instances[name]
+            cell.ports = {names.get(port, port): spec for port, spec in cell.ports.items()}
+
+
+def _drop_ports(module: Module, cell: Cell, alive: dict[str, set[str]], parent: str) -> bool:
+    """Drops inputs that the module does not read and outputs that its parent does not; tells whether there were any."""
+    dropped = False
+    for wire in [wire for wire in module.wires.values() if wire.port]:
+        if wire.port == "input" and wire.name not in alive[module.name]:
+            del module.wires[wire.name]
+        elif wire.port == "output" and alive[parent].isdisjoint(_wires([cell.ports[wire.name]])):
+            module.connections = [pair for pair in module.connections if _wire_of(pair[0]) != wire.name]
+            wire.port = ""
+        else:
+            continue
+        cell.ports.pop(wire.name)
+        dropped = True
+    return dropped
+
+
+def _drop_silent_instances(modules: dict[str, Module], top: str) -> None:
+    """Drops modules without outputs and all below them, unless something from outside the design is inside."""
+
+    def foreign(name: str) -> bool:
+        kinds = [cell.kind for cell in modules[name].cells if not cell.kind.startswith("$")]
+        return any(kind not in modules or foreign(kind) for kind in kinds)
+
+    def drop(name: str) -> None:
+        for cell in modules.pop(name).cells:
+            if cell.kind in modules:
+                drop(cell.kind)
+
+    silent = [
+        name
+        for name, module in modules.items()
+        if name != top and not any(wire.port == "output" for wire in module.wires.values()) and not foreign(name)
+    ]
+    for module in modules.values():
+        module.cells = [cell for cell in module.cells if cell.kind not in silent]
+    for name in silent:
+        if name in modules:
+            drop(name)
 
 
 def _drop_aliases(module: Module) -> dict[str, list[str]]:
@@ -112,7 +170,7 @@ def _drop_dead_logic(module: Module, modules: dict[str, Module]) -> None:
 
 def _alive(module: Module, modules: dict[str, Module]) -> set[str]:
     sources: dict[str, set[str]] = {}
-    todo = [wire.name for wire in module.wires.values() if wire.port or "keep" in wire.attributes]
+    todo = [wire.name for wire in module.wires.values() if wire.port == "output" or "keep" in wire.attributes]
     for cell in module.cells:
         driven = outputs_of(cell, modules)
         read = _wires(spec for name, spec in cell.ports.items() if name not in driven)
@@ -124,7 +182,7 @@ def _alive(module: Module, modules: dict[str, Module]) -> set[str]:
             else:
                 targets = {memory}
         if not cell.kind.startswith("$"):
-            todo += [*read, *targets]
+            todo += read
         for target in targets:
             sources.setdefault(target, set()).update(read)
     for process in module.processes:
@@ -206,7 +264,9 @@ def unique_name(wanted: str, taken: set[str]) -> str:
 def _order_ports(module: Module, hints: Hints) -> None:
     """Clock and reset, then the signature's order, then the rest."""
     order = {name: index for index, name in enumerate(["clk", "rst", *hints.ports.values()])}
-    wires = sorted(module.wires.values(), key=lambda wire: (not wire.port, order.get(wire.name, len(order)) if wire.port else 0))
+    wires = sorted(
+        module.wires.values(), key=lambda wire: (not wire.port, order.get(wire.name, len(order)) if wire.port else 0)
+    )
     module.wires = {wire.name: wire for wire in wires}
 
 

@@ -118,7 +118,9 @@ class Expressions:
 
     def used_once(self, wire: str) -> bool:
         """An anonymous net that one place reads."""
-        return wire.startswith("$") and self._uses[wire] == 1 and not self._module.wires[wire].attributes.keys() - {"init"}
+        return (
+            wire.startswith("$") and self._uses[wire] == 1 and not self._module.wires[wire].attributes.keys() - {"init"}
+        )
 
     def _inlinable(self, spec: Spec, *, part: bool = False) -> Cell | None:
         """The operator behind a value, if its text may stand in the value's place."""
@@ -253,7 +255,9 @@ class Expressions:
             return self._print(node, width)
         text = self._closed_operator(cell, width)
         if text is None:
-            raise VerilogError(f"operator {cell.kind} of {width} bits in module {self._module.name} has no Verilog form")
+            raise VerilogError(
+                f"operator {cell.kind} of {width} bits in module {self._module.name} has no Verilog form"
+            )
         return text.text
 
     def _shift_or_division(self, cell: Cell, width: int) -> str:

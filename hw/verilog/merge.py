@@ -37,8 +37,11 @@ def _content(module: Module) -> str:
         for name in _NOISE:
             owner.attributes.pop(name, None)
     attributes = {name: value for name, value in module.attributes.items() if name not in _NOISE}
-    parts = (attributes, module.wires, module.memories, module.cells, module.processes, module.connections)
-    return repr(parts)
+    wires = sorted(module.wires.items())
+    cells = [
+        (cell.kind, cell.name, cell.parameters, sorted(cell.ports.items()), cell.attributes) for cell in module.cells
+    ]
+    return repr((attributes, wires, module.memories, cells, module.processes, module.connections))
 
 
 def name_modules(modules: dict[str, Module], hints: dict[str, Hints], top: str) -> dict[str, str]:

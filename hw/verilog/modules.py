@@ -43,7 +43,7 @@ class _Writer:
         logic = self._logic()
         lines = [f"// {line}" for line in textwrap.wrap(comment, _WIDTH - 3)]
         lines += [*_attributes(self._module.attributes), f"module {self._names[self._module.name]} ("]
-        ports = [self._declaration(wire) for wire in self._module.wires.values() if wire.port]
+        ports = [" ".join(self._declaration(wire)) for wire in self._module.wires.values() if wire.port]
         lines += [f"  {line}" for line in _joined(ports)]
         lines += [");", *self._declarations(), ""]
         lines += [f"  {line}" for block in logic for line in block]
@@ -55,13 +55,24 @@ class _Writer:
         hidden = self._expressions.inlined | self._statements.absorbed
         nets = [wire for wire in self._module.wires.values() if not wire.port and wire.name not in hidden]
         nets = [wire for wire in nets if not wire.name.startswith("$") or wire.name in self._expressions.names]
-        lines = [f"  {line}" for wire in nets for line in f"{self._declaration(wire)};".split("\n")]
+        # Nets of one type that follow each other share a declaration; registers have an initial value each.
+        types: list[str] = []
+        declared: list[list[str]] = []
+        for wire in nets:
+            kind, name = self._declaration(wire)
+            if types and types[-1] == kind and "\n" not in kind:
+                declared[-1].append(name)
+            else:
+                types.append(kind)
+                declared.append([name])
+        lines = [f"  {line}" for kind, names in zip(types, declared, strict=True) for line in _declared(kind, names)]
         for memory in self._module.memories.values():
             lines += [f"  {line}" for line in _attributes(memory.attributes)]
-            lines.append(f"  reg {_range(memory.width)}{memory.name} [0:{memory.depth - 1}];")
+            lines.append(f"  reg  {_range(memory.width)}{memory.name} [0:{memory.depth - 1}];")
         return lines
 
-    def _declaration(self, wire: Wire) -> str:
+    def _declaration(self, wire: Wire) -> tuple[str, str]:
+        """Attributes and type, name and initial value."""
         register = wire.name in self._statements.registers
         kind = "reg" if register else "wire"
         signed = "signed " if wire.signed else ""
@@ -70,8 +81,8 @@ class _Writer:
         initial = ""
         if register and "init" in wire.attributes:
             initial = f" = {constant(wire.attributes['init'].partition(chr(39))[2])}"
-        text = f"{direction}{kind:<4} {signed}{_range(wire.width)}{name}{initial}"
-        return "\n".join([*_attributes(wire.attributes), text])
+        text = f"{direction}{kind:<4} {signed}{_range(wire.width)}".rstrip()
+        return "\n".join([*_attributes(wire.attributes), text]), f"{name}{initial}"
 
     # -- logic --
 
@@ -182,6 +193,18 @@ def _parameter(value: str) -> str:
     if "'" in rest and not rest.startswith('"'):
         return constant(rest.partition("'")[2], signed=qualifier == "signed")
     return value.removeprefix("signed ")
+
+
+def _declared(kind: str, names: list[str]) -> list[str]:
+    """Declarations of nets of one type, as many names to a line as fit."""
+    *attributes, kind = kind.split("\n")
+    lines: list[str] = []
+    for name in names:
+        if lines and len(lines[-1]) + len(name) + 5 <= _WIDTH:
+            lines[-1] += f", {name}"
+        else:
+            lines.append(f"{kind} {name}")
+    return [*attributes, *(f"{line};" for line in lines)]
 
 
 def _joined(items: list[str]) -> list[str]:

@@ -43,7 +43,9 @@ class Statements:
     def register(self, cell: Cell) -> list[str]:
         """Always block of a flip-flop: reset first, then the branches that load it."""
         if cell.kind != "$dff":
-            raise VerilogError(f"flip-flop {cell.kind} in module {self._module.name}: only synchronous reset is supported")
+            raise VerilogError(
+                f"flip-flop {cell.kind} in module {self._module.name}: only synchronous reset is supported"
+            )
         piece = cell.ports["Q"][0]
         assert isinstance(piece, Slice)
         target = self._expressions.name(piece.wire)
@@ -130,7 +132,9 @@ class Statements:
             if condition is None:
                 return None
             branches.append((*condition, only.right))
-        parts = [f"{self._test(select, value)} ? {self._expressions.operand(right)} : " for select, value, right in branches]
+        parts = [
+            f"{self._test(select, value)} ? {self._expressions.operand(right)} : " for select, value, right in branches
+        ]
         return "".join(parts) + self._expressions.operand(final)
 
     def _test(self, select: Spec, value: bool) -> str:
@@ -152,7 +156,9 @@ class Statements:
         if not item.select:  # only keeps statements in order
             return [line for case in item.cases for line in self._body(case.body, writer)]
         conditions = [_condition(item.select, case.patterns) for case in item.cases]
-        if all(condition is not None or not case.patterns for condition, case in zip(conditions, item.cases, strict=True)):
+        if all(
+            condition is not None or not case.patterns for condition, case in zip(conditions, item.cases, strict=True)
+        ):
             return self._if_chain(item, writer)
         return self._case(item, writer)
 
