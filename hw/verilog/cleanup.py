@@ -19,7 +19,15 @@ RESERVED = frozenset(
     soft solve specify specparam static string strong strong0 strong1 struct super supply0 supply1 table tagged task
     this throughout time timeprecision timeunit tran tri tri0 tri1 triand trior trireg type typedef union unique
     unique0 unsigned use uwire var vectored virtual void wait wand weak weak0 weak1 while wildcard wire with within
-    wor xnor xor""".split()
+    wor xnor xor
+    accept_on alias always_comb always_ff always_latch assert assume before bind bins binsof break bufif0 bufif1
+    chandle checker cmos constraint continue covergroup coverpoint cross dist endchecker endclass endclocking
+    endconfig endgenerate endgroup endinterface endpackage endprimitive endprogram endproperty endsequence
+    endspecify endtable endtask eventually foreach forkjoin ignore_bins illegal_bins implements incdir include
+    interconnect intersect join_any join_none liblist nettype noshowcancelled notif0 notif1 pulsestyle_ondetect
+    pulsestyle_onevent randc randcase randsequence rcmos reject_on rnmos rpmos rtran rtranif0 rtranif1 s_always
+    s_eventually s_nexttime s_until s_until_with showcancelled sync_accept_on sync_reject_on tranif0 tranif1 untyped
+    wait_order""".split()
 )
 
 
