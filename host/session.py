@@ -1,0 +1,310 @@
+"""Run a network on a machine and hold it against the golden model and the cycle model: what the commands do.
+
+::
+
+    from celosia.host.device import Device
+    from celosia.host.models import read_model
+    from celosia.host.session import DeviceMachine, prepare, run
+    from celosia.hw.config import AcceleratorConfig
+    from celosia.hw.systolic.config import SystolicConfig
+    from celosia.sim import reference
+    from celosia.sim.device import SimulatedDevice
+
+    config = AcceleratorConfig(engine=SystolicConfig(rows=16, cols=16))
+    network, inputs = prepare(read_model("digits.npz"), images, config)
+    with Device(SimulatedDevice(config)) as device:
+        outcome = run(network, inputs, DeviceMachine(device), reference)
+    assert outcome.bit_exact and outcome.cycle_exact
+    print(outcome.cycles_per_input, outcome.utilization, outcome.causes)
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from celosia.host.compile import compile_network
+from celosia.host.device import Device
+from celosia.host.models.errors import ModelError
+from celosia.host.models.float_ir import FloatNetwork
+from celosia.host.models.integers import container, integer_range
+from celosia.host.models.ir import Network
+from celosia.host.pack.bits import Words
+from celosia.host.program import Program
+from celosia.host.quantize import Quantization, quantize
+from celosia.hw.config import AcceleratorConfig
+
+
+class Prediction(Protocol):
+    """Cycles that the cycle model foretells."""
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles by cause."""
+        ...
+
+    @property
+    def by_layer(self) -> list[dict[str, int]]:
+        """The same for each layer."""
+        ...
+
+
+class Reference(Protocol):
+    """What a run is compared with; the module `celosia.sim.reference` is one."""
+
+    @property
+    def golden(self) -> Callable[[Sequence[Any], np.ndarray, AcceleratorConfig], np.ndarray]:
+        """Layers, inputs and config to outputs."""
+        ...
+
+    @property
+    def predict(self) -> Callable[..., Prediction]:
+        """Program to cycles of one iteration."""
+        ...
+
+
+class Machine(Protocol):
+    """What runs a program: a device, or a simulated core."""
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """Its config."""
+        ...
+
+    def load(self, program: Program) -> None:
+        """Take a program."""
+        ...
+
+    def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
+        """Run one iteration: input words to result words, and cycles by cause."""
+        ...
+
+
+class DeviceMachine:
+    """A device as a machine: inputs are written before, results read after each run."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """Config of the device."""
+        return self.device.identity.config
+
+    def load(self, program: Program) -> None:
+        """Write the program's memories."""
+        self.device.load(program)
+
+    def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
+        """Write inputs, run, read results; the cycles are those from RUN to DONE."""
+        results, status = self.device.run_resident(inputs)
+        return results, status.causes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """A run and what it was compared with.
+
+    Parameters
+    ----------
+    program : Program
+        What ran.
+    golden : ndarray of int64, (n, *output shape)
+        Outputs of the golden model.
+    prediction : Prediction
+        Cycles of one iteration by the cycle model, streams never waiting.
+    outputs : ndarray of int64 or None, (n, *output shape)
+        Outputs of the machine; None if nothing but the golden model ran.
+    runs : sequence of mapping
+        Cycles by cause of each iteration on the machine.
+    """
+
+    program: Program
+    golden: np.ndarray
+    prediction: Prediction
+    outputs: np.ndarray | None
+    runs: Sequence[Mapping[str, int]]
+
+    @property
+    def iterations(self) -> int:
+        """Iterations that the inputs take."""
+        return -(-len(self.golden) // self.program.vectors)
+
+    @property
+    def bit_exact(self) -> bool | None:
+        """Whether every output of every input equals the golden model's; None without a machine."""
+        return None if self.outputs is None else bool(np.array_equal(self.outputs, self.golden))
+
+    @property
+    def cycle_exact(self) -> bool | None:
+        """Whether every counter of every run equals the cycle model's.
+
+        None if there is nothing to compare: no machine, or weights that came over a link whose pace is not modelled.
+        """
+        if not self.runs or self.program.weight_stream is not None:
+            return None
+        return all(dict(causes) == dict(self.prediction.causes) for causes in self.runs)
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing that was compared differs."""
+        return self.bit_exact is not False and self.cycle_exact is not False
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles of all iterations by cause: the machine's counters, or the model's without a machine."""
+        runs = self.runs or [self.prediction.causes] * self.iterations
+        return {name: sum(causes[name] for causes in runs) for name in self.prediction.causes}
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of all iterations."""
+        return sum(self.causes.values())
+
+    @property
+    def cycles_per_input(self) -> float:
+        """Cycles per input of the network."""
+        return self.cycles / len(self.golden)
+
+    @property
+    def utilization(self) -> float:
+        """Useful MACs / (PEs × cycles), 0 to 1; inputs that only fill up the last iteration are not useful."""
+        return len(self.golden) * self.program.network.macs / (self.program.config.engine.pe_count * self.cycles)
+
+    @property
+    def results(self) -> np.ndarray:
+        """The machine's outputs, or the golden model's without a machine."""
+        return self.golden if self.outputs is None else self.outputs
+
+    @property
+    def mismatch(self) -> str:
+        """One sentence about the first difference; empty if there is none."""
+        if self.bit_exact is False and self.outputs is not None:
+            first = tuple(np.argwhere(self.outputs != self.golden)[0].tolist())
+            wrong = int(np.count_nonzero(self.outputs != self.golden))
+            return (
+                f"{wrong} of {self.golden.size} outputs differ, first output {first[1:]} of input {first[0]}: "
+                f"RTL {self.outputs[first]}, golden {self.golden[first]}."
+            )
+        if self.cycle_exact is False:
+            for number, causes in enumerate(self.runs):
+                for name, cycles in self.prediction.causes.items():
+                    if causes[name] != cycles:
+                        return f"run {number} spent {causes[name]} cycles on {name}, the cycle model says {cycles}."
+        return ""
+
+
+def prepare(
+    model: Network | FloatNetwork,
+    inputs: np.ndarray,
+    config: AcceleratorConfig,
+    *,
+    calibration: np.ndarray | None = None,
+) -> tuple[Network, np.ndarray]:
+    """Turn a model and its inputs into integers.
+
+    Parameters
+    ----------
+    model : Network or FloatNetwork
+        A float network is quantized to the widths of the config.
+    inputs : ndarray (n, …)
+        Real values; or, for a quantized model, integers of its input type if the array is of an integer type.
+    config : AcceleratorConfig
+    calibration : ndarray (n, …) of real values or None
+        Typical inputs that a float network's ranges are taken from; None: the inputs.
+
+    Returns
+    -------
+    network : Network
+    inputs : ndarray of integers, (n, *input_shape)
+
+    Raises
+    ------
+    ModelError
+        The inputs do not fit the model.
+    """
+    values = _batch(model, inputs)
+    if isinstance(model, FloatNetwork):
+        engine = config.engine
+        options = Quantization(
+            weight_width=getattr(engine, "weight_width", 8),
+            activation_width=getattr(engine, "activation_width", 8),
+            signed=getattr(engine, "activation_signed", True),
+        )
+        network = quantize(model, values if calibration is None else calibration, options).network
+        return network, network.quantize_input(values)
+    if values.dtype.kind == "f":
+        return model, model.quantize_input(values)
+    low, high = integer_range(model.input_dtype)
+    if values.min() < low or values.max() > high:
+        raise ModelError(
+            f"the inputs reach from {values.min()} to {values.max()}, but {model.input_dtype} holds {low} to {high}."
+        )
+    return model, values.astype(container(model.input_dtype))
+
+
+def _batch(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarray:
+    """Return the inputs in the model's shape once they have been checked."""
+    values, shape = np.asarray(inputs), model.input_shape
+    if values.dtype.kind not in "iufb":
+        raise ModelError(f"the inputs are of type {values.dtype}, but numbers are needed.")
+    if values.ndim < 2 or not len(values) or math.prod(values.shape[1:]) != math.prod(shape):
+        wanted = ", ".join(map(str, shape))
+        raise ModelError(f"the inputs have shape {values.shape}, but the model takes (batch, {wanted}).")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ModelError("the inputs contain NaN or infinity, but all must be finite.")
+    return values.reshape(len(values), *shape)
+
+
+def run(
+    network: Network,
+    inputs: np.ndarray,
+    machine: Machine | None,
+    reference: Reference,
+    *,
+    config: AcceleratorConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Compile a network, run it on all inputs, and compare.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : ndarray (n, …), integers of the network's input type
+    machine : Machine or None
+        What runs it; None: only the golden model and the cycle model.
+    reference : Reference
+        The module `celosia.sim.reference`.
+    config : AcceleratorConfig or None
+        What to compile for; needed without a machine.
+    progress : callable, optional
+        Told after each iteration: how many are done, of how many.
+
+    Raises
+    ------
+    CompileError
+        The network does not fit the config.
+    DeviceError
+        The device failed.
+    """
+    target = config if machine is None else machine.config
+    if target is None:
+        raise ValueError("without a machine, run needs the config to compile for.")
+    program = compile_network(network, target, batch=len(inputs))
+    golden = reference.golden(network.layers, inputs, target).reshape(len(inputs), *network.output_shape)
+    outputs, runs = None, []
+    if machine is not None:
+        machine.load(program)
+        words = program.pack_inputs(inputs)
+        blocks = words.reshape(-1, program.input_words, words.shape[1])
+        results = []
+        for number, block in enumerate(blocks, 1):
+            result, causes = machine.iterate(block)
+            results.append(result)
+            runs.append(causes)
+            if progress:
+                progress(number, len(blocks))
+        outputs = program.unpack_outputs(np.concatenate(results), len(inputs))
+    return Outcome(program=program, golden=golden, prediction=reference.predict(program), outputs=outputs, runs=runs)
