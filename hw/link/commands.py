@@ -49,7 +49,7 @@ class CommandProcessor(wiring.Component):
         m = Module()
         room = 2 * most_lanes(self.config) + 12  # covers the reads on their way, at a link word per cycle
         m.submodules.receiver = self._receiver = Receiver(self.config.packet_words)
-        m.submodules.checker = self._checker = Checker(self.config)
+        m.submodules.packet_checker = self._checker = Checker(self.config)
         m.submodules.gather = self._gather = Gather(self.config)
         m.submodules.run = self._run = RunLoader(self.config)
         m.submodules.identity = self._identity = Identity(self.config)

@@ -193,11 +193,11 @@ def test_resident_run(memories):
     assert memories.run.input_words == 0
 
 
-@pytest.mark.parametrize(("words", "resident"), [(32, False), (33, True)])
-def test_run_streams_what_fits_half(memories, words, resident):
+@pytest.mark.parametrize(("iterations", "resident"), [(1, True), (2, False)])
+def test_run_streams_when_there_is_something_to_overlap(memories, iterations, resident):
     device = Device(memories)
-    device.load(program(words=words))
-    values = random_words(words, 2)
+    device.load(program(words=20))
+    values = random_words(20 * iterations, 2)
     results, _ = device.run(values)
     assert np.array_equal(results, values + 1)
     assert (memories.run.input_words == 0) is resident

@@ -26,7 +26,7 @@ CONFIG = AcceleratorConfig(
     output_depth=64,
     activation_depth=64,
     weight_depth=64,
-    parameter_depth=32,
+    parameter_depth=128,
     packet_words=64,
     watchdog_cycles=2000,
 )
@@ -78,7 +78,7 @@ def golden(model: Network, values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("sizes", "batch", "streams_weights"),
     [
-        ((8, 8), 1, False),  # inputs and results stay in memory or stream once
+        ((8, 8), 1, False),  # inputs and results stay in memory
         ((8, 8), 32, False),  # fills the whole memories: no halves
         ((7, 9), 40, False),  # three iterations, of which the last is not full
         ((5, 12, 6), 50, False),

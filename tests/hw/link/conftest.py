@@ -102,7 +102,7 @@ class EchoCore(wiring.Component):
         chosen = [Signal(3, name=f"chosen_{index}") for index in range(3)]
         m.d.sync += [late.eq(early) for late, early in zip(chosen, [host.host_memory, *chosen], strict=False)]
         for spec in self.config.memories:
-            m.submodules[spec.name] = memory = Memory(shape=spec.width, depth=spec.depth, init=[])
+            m.submodules[f"{spec.name}_memory"] = memory = Memory(shape=spec.width, depth=spec.depth, init=[])
             write, read = memory.write_port(), memory.read_port()
             first, second = Signal(spec.width), Signal(spec.width)
             is_ring = stored if spec.name == "weights" else 0
