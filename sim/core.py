@@ -9,7 +9,7 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.protocol import RUN_FIELDS, RunParameters
 from celosia.sim.cycles.model import Gates
-from celosia.sim.rtl import SimulationError, Simulator, StopReason, build, gate_pattern, stall_threshold
+from celosia.sim.rtl import Model, SimulationError, Simulator, StopReason, build, gate_pattern, simulate, stall_threshold
 
 Words = np.ndarray  # uint32, (entries, 32-bit words of a memory word)
 
@@ -45,12 +45,40 @@ class CoreRun:
     causes: dict[str, int] = field(default_factory=dict)
 
 
+def build_core(config: AcceleratorConfig, *, waves: str = "", progress: Callable[[str], None] | None = None) -> Model:
+    """Compile a core, or take it from the cache; see `celosia.sim.rtl.build`."""
+    return build(Core(config), name="core", identity=config.hash, waves=waves, progress=progress)
+
+
+def _simulate(config: AcceleratorConfig, waves: str, progress: Callable[[str], None] | None) -> Simulator:
+    return simulate(Core(config), name="core", identity=config.hash, waves=waves, progress=progress)
+
+
 class CoreSimulator:
     """A core in the simulator, between runs open to its host port."""
 
-    def __init__(self, config: AcceleratorConfig, progress: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: AcceleratorConfig,
+        progress: Callable[[str], None] | None = None,
+        *,
+        model: Model | None = None,
+        waves: str = "",
+    ) -> None:
         self.config = config
-        self.sim: Simulator = build(Core(config), name="core", progress=progress).start()
+        self.sim: Simulator = model.start() if model else _simulate(config, waves, progress)
+        self._waveform: tuple[str, int, int | None] | None = None
+
+    def trace(self, path: str, start: int = 0, stop: int | None = None) -> None:
+        """Write a waveform of the next run's cycles from `start` up to but not including `stop`; needs `waves`.
+
+        Cycle 0 is that of the start. The file is complete after `close`.
+        """
+        self._waveform = (path, start, stop)
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.sim.close()
 
     def write(self, memory: str, words: Words, address: int = 0) -> None:
         """Write memory words from `address` on."""
@@ -101,7 +129,44 @@ class CoreSimulator:
         SimulationError
             The run did not end within `limit` cycles, or the watchdog ended it.
         """
+        self.start(run, inputs=inputs, weights=weights, stalls=stalls)
+        for _ in range(limit // 64):
+            if self.sim.run(64, until="fault") is StopReason.SIGNAL:
+                raise SimulationError(f"the watchdog ended the run in cycle {self.sim.cycle}.")
+            if not self.sim.get("busy"):
+                break
+        else:
+            raise SimulationError(f"the run did not end within {limit} cycles.")
+        self.sim.run(4)  # the counters follow behind
+        expected = run.iterations * run.output_words
+        width = self.config.memory("outputs").link_words
+        results = self.sim.receive("o_results") if expected else np.zeros((0, width), dtype=np.uint32)
+        return CoreRun(results=results, total_cycles=int(self.sim.get("total_cycles")), causes=self.causes())
+
+    def causes(self) -> dict[str, int]:
+        """Return the cycles by cause so far; they follow 2 cycles behind."""
+        counters = int(self.sim.get("cause_cycles"))
+        return {name: (counters >> (48 * index)) & (2**48 - 1) for index, name in enumerate(self.config.causes)}
+
+    def abort(self) -> None:
+        """End a run in this cycle; the memories keep what they hold."""
+        self.sim.set("run_abort", 1)
+        self.sim.run(1)
+        self.sim.set("run_abort", 0)
+
+    def start(
+        self,
+        run: RunParameters,
+        *,
+        inputs: Words | None = None,
+        weights: Words | None = None,
+        stalls: Stalls | None = None,
+    ) -> None:
+        """Start a run, whose first cycle is then over; parameters as for `run`."""
         self.sim.reset()
+        if self._waveform:
+            self.sim.trace(*self._waveform)
+            self._waveform = None
         packed = offset = 0
         for name, width in RUN_FIELDS.items():
             packed |= getattr(run, name) << offset
@@ -119,15 +184,3 @@ class CoreSimulator:
         self.sim.set("run_start", 1)
         self.sim.run(1)
         self.sim.set("run_start", 0)
-        for _ in range(limit // 64):
-            self.sim.run(64)
-            if not self.sim.get("busy"):
-                break
-        else:
-            raise SimulationError(f"the run did not end within {limit} cycles.")
-        self.sim.run(4)  # the counters follow behind
-        width = self.config.memory("outputs").link_words
-        results = self.sim.receive("o_results") if expected else np.zeros((0, width), dtype=np.uint32)
-        counters = int(self.sim.get("cause_cycles"))
-        causes = {name: (counters >> (48 * index)) & (2**48 - 1) for index, name in enumerate(self.config.causes)}
-        return CoreRun(results=results, total_cycles=int(self.sim.get("total_cycles")), causes=causes)
