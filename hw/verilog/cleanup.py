@@ -30,6 +30,11 @@ RESERVED = frozenset(
     wait_order""".split()
 )
 
+# Operators worth a net when they are needed twice; what fits into one condition is clearer written twice.
+_MERGED = frozenset(
+    "$add $sub $neg $mul $mux $shift $shl $shr $sshr $divfloor $modfloor $lt $le $gt $ge".split(),
+)
+
 
 def outputs_of(cell: Cell, modules: dict[str, Module]) -> list[str]:
     """Ports through which a cell drives nets; of a foreign instance, none is known."""
@@ -73,6 +78,10 @@ def clean_up(modules: dict[str, Module], hints: dict[str, Hints], top: str) -> N
         cell.kind: (parent, cell) for parent in modules.values() for cell in parent.cells if cell.kind in modules
     }
     aliases = {name: _drop_aliases(module) for name, module in modules.items()}
+    for module in modules.values():
+        _merge_operators(module)
+        for cell in module.cells:
+            cell.name = re.sub(r"[^A-Za-z0-9_$]|(?<!^)\$", "_", cell.name)
     while True:
         for module in modules.values():
             _drop_dead_logic(module, modules)
@@ -142,6 +151,13 @@ def _drop_aliases(module: Module) -> dict[str, list[str]]:
     kept: list[tuple[Spec, Spec]] = []
     for left, right in module.connections:
         target = _wire_of(left)
+        low = sum(piece.width for piece in right)
+        for piece in right:
+            low -= piece.width
+            if isinstance(piece, Slice) and piece.wire.startswith("port$"):
+                # Amaranth's name for an input of which the module reads a part: say which part of what.
+                part = f"{target}_{low + piece.width - 1}_{low}" if piece.width > 1 else f"{target}_{low}"
+                aliases.setdefault(piece.wire, []).append(part)
         net = _wire_of(right) if len(right) == 1 and isinstance(right[0], Slice) else ""
         if net and right == (Slice(net, 0, module.wires[net].width),):
             aliases.setdefault(net, []).append(target)
@@ -165,6 +181,29 @@ def _wire_of(spec: Spec) -> str:
     piece = spec[0]
     assert isinstance(piece, Slice)
     return piece.wire
+
+
+def _merge_operators(module: Module) -> None:
+    """Computes an equal sum, product, shift or choice once; Amaranth writes an operator anew for every use."""
+    while True:
+        first: dict[str, str] = {}
+        same: dict[str, str] = {}
+        kept: list[Cell] = []
+        for cell in module.cells:
+            target = _wire_of(cell.ports["Y"]) if cell.kind in _MERGED else ""
+            if target.startswith("$"):
+                inputs = [(name, spec) for name, spec in cell.ports.items() if name != "Y"]
+                key = repr((cell.kind, cell.parameters, inputs))
+                if first.setdefault(key, target) != target:
+                    same[target] = first[key]
+                    continue
+            kept.append(cell)
+        if not same:
+            return
+        module.cells = kept
+        for target in same:
+            del module.wires[target]
+        _map_specs(module, lambda spec, same=same: _renamed(spec, same))  # type: ignore[misc]
 
 
 def _drop_dead_logic(module: Module, modules: dict[str, Module]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from celosia.hw.verilog.cleanup import RESERVED, outputs_of, reads, unique_name
-from celosia.hw.verilog.rtlil import Bits, Cell, Module, Slice, Spec
+from celosia.hw.verilog.rtlil import Bits, Cell, Module, Slice, Spec, part_of
 
 __all__ = ["Expressions", "VerilogError"]
 
@@ -234,7 +234,7 @@ class Expressions:
             self._take(spec)
             return self.whole(cell)
         cell = self._inlinable(spec, part=True)
-        if cell is not None:
+        if cell is not None and width > 1:
             inlined = set(self.inlined)
             node = self._expand(spec, False, width, root=True)
             if isinstance(node, _Node):
@@ -250,7 +250,7 @@ class Expressions:
             return self._shift_or_division(cell, width)
         if cell.kind == "$shift":
             return self._part_select(cell, width)
-        node = self._operator(cell, width)
+        node = self._operator(cell, width) if width > 1 or cell.kind in _ARITHMETIC or cell.kind == "$neg" else None
         if node is not None:
             return self._print(node, width)
         text = self._closed_operator(cell, width)
@@ -281,6 +281,9 @@ class Expressions:
         value = spec[0] if len(spec) == 1 else None
         whole = isinstance(value, Slice) and value.width == self._width(value.wire)
         if whole and isinstance(value, Slice) and self._highest(offset) + width <= value.width:
+            needed = max(1, (value.width - 1).bit_length())
+            if _spec_width(offset) > needed:
+                offset = part_of(offset, 0, needed)
             return f"{self.name(value.wire)}[{self.index(offset)} +: {width}]"
         text = self._shifted_leaf(cell, signed, width)
         return f"{text} {'>>>' if signed else '>>'} {self.operand(offset)}"

@@ -60,7 +60,8 @@ def gather_hints(design: Any) -> dict[str, Hints]:
     for fragment, elaboratables in owners.items():
         info = design.fragments[fragment]
         hint = hints[".".join(info.name)]
-        component = elaboratables[0]
+        components = [item for item in elaboratables if isinstance(item, wiring.Component)]
+        component = components[0] if components else elaboratables[-1]
         hint.kind = _snake_case(type(component).__name__)
         hint.title = (type(component).__doc__ or "").strip().partition("\n")[0]
         if not isinstance(component, wiring.Component):

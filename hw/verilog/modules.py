@@ -1,5 +1,6 @@
 """One RTLIL module as the text of one Verilog module."""
 
+import re
 import textwrap
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ from celosia.hw.verilog.statements import Statements
 __all__ = ["module_text"]
 
 _WIDTH = 120  # columns
+_BREAK = re.compile(r"(?<=,) | (?=[-+*&|^?:]+ )")
 _INTERNAL = ("init", "src", "generator", "top", "enum_", "amaranth")
 
 
@@ -115,7 +117,7 @@ class _Writer:
                     texts[number] = self._statements.combinational(processes[number - len(cells)])
         # Combinational processes read best before the registers that they feed; operators come first in the RTLIL.
         rank = {number: (self._rank(number), number) for number in texts}
-        blocks = [texts[number] for number in sorted(texts, key=rank.__getitem__)]
+        blocks = _grouped([texts[number] for number in sorted(texts, key=rank.__getitem__)])
         return [*([connections] if connections else []), *blocks]
 
     def _rank(self, number: int) -> int:
@@ -165,6 +167,26 @@ class _Writer:
         if driven and not any(isinstance(piece, Slice) and piece.wire in self._module.wires for piece in spec):
             return ""  # nobody reads it
         return self._expressions.closed(spec)
+
+
+def _grouped(blocks: list[list[str]]) -> list[list[str]]:
+    """Registers that load in every cycle, one after the other, share an always block."""
+    grouped: list[list[str]] = []
+    for block in blocks:
+        plain = len(block) == 2 and block[0].startswith("always @(") and re.match(r"  \w+ <= ", block[1])
+        if (
+            plain
+            and grouped
+            and grouped[-1][0] == f"{block[0]} begin"
+            and grouped[-1][-1] == "end"
+            and (re.match(r"  \w+ <= ", grouped[-1][-2]))
+        ):
+            grouped[-1].insert(-1, block[1])
+        elif plain:
+            grouped.append([f"{block[0]} begin", block[1], "end"])
+        else:
+            grouped.append(block)
+    return grouped
 
 
 def _target(cell: Cell) -> str:
@@ -226,15 +248,15 @@ def _filled(items: list[str]) -> list[str]:
 
 
 def _wrapped(lines: Iterable[str]) -> list[str]:
-    """Breaks long lines after commas."""
+    """Breaks long lines after a comma or before an operator."""
     result: list[str] = []
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip()) + 4)
         while len(line) > _WIDTH:
-            cut = line.rfind(", ", len(indent), _WIDTH)
-            if cut < 0:
+            breaks = [match.start() for match in _BREAK.finditer(line, len(indent) + 1, _WIDTH)]
+            if not breaks:
                 break
-            result.append(line[: cut + 1])
-            line = indent + line[cut + 2 :]
+            result.append(line[: breaks[-1]])
+            line = indent + line[breaks[-1] :].lstrip()
         result.append(line.rstrip())
     return result

@@ -7,7 +7,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Assign", "Bits", "Case", "Cell", "Memory", "Module", "Process", "Slice", "Spec", "Switch", "Wire", "parse"]
+__all__ = [
+    "Assign",
+    "Bits",
+    "Case",
+    "Cell",
+    "Memory",
+    "Module",
+    "Process",
+    "Slice",
+    "Spec",
+    "Switch",
+    "Wire",
+    "parse",
+    "select",
+]
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,23 @@ class Module:
     cells: list[Cell] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     connections: list[tuple[Spec, Spec]] = field(default_factory=list)
+
+
+def part_of(spec: Spec, low: int, width: int) -> Spec:
+    """Bits ``low`` to ``low + width - 1`` of a value."""
+    chosen: list[Slice | Bits] = []
+    position = sum(piece.width for piece in spec)
+    for piece in spec:
+        position -= piece.width
+        first, last = max(low, position), min(low + width, position + piece.width)
+        if first >= last:
+            continue
+        if isinstance(piece, Bits):
+            end = piece.width - (first - position)
+            chosen.append(Bits(piece.bits[end - (last - first) : end]))
+        else:
+            chosen.append(Slice(piece.wire, piece.low + first - position, last - first))
+    return tuple(chosen)
 
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\d+\'[01xz-]*|[\\$][^\s]+|\[\d+(?::\d+)?\]|[{}]|[^\s]+')

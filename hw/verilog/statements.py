@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from celosia.hw.verilog.cleanup import memory_of, statements
 from celosia.hw.verilog.expressions import Expressions, VerilogError
-from celosia.hw.verilog.rtlil import Assign, Bits, Case, Cell, Module, Process, Slice, Spec, Switch
+from celosia.hw.verilog.rtlil import Assign, Bits, Case, Cell, Module, Process, Slice, Spec, Switch, part_of
 
 __all__ = ["Statements"]
 
@@ -205,7 +205,7 @@ class Statements:
         for low, width, enable in _enable_groups(cell.ports["EN"]):
             whole = width == cell.number("WIDTH")
             part = "" if whole else f"[{low + width - 1}:{low}]"
-            value = self._expressions.closed(_select(data, low, width))
+            value = self._expressions.closed(part_of(data, low, width))
             statement = f"{name}[{address}]{part} <= {value};"
             condition = self._expressions.closed(enable)
             if condition != "1'b0":
@@ -236,7 +236,7 @@ class Statements:
         same = f"{self._expressions.index(write.ports['ADDR'])} == {address}"
         for low, width, enable in _enable_groups(write.ports["EN"]):
             part = "" if width == word_width else f"[{low + width - 1}:{low}]"
-            value = self._expressions.closed(_select(write.ports["DATA"], low, width))
+            value = self._expressions.closed(part_of(write.ports["DATA"], low, width))
             lines.append(f"if ({self._expressions.operand(enable)} && {same}) {target}{part} <= {value};")
         return lines
 
@@ -281,7 +281,7 @@ def _condition(select: Spec, patterns: tuple[str, ...]) -> tuple[Spec, bool] | N
     if len(decided) != 1 or (patterns[0][decided[0]] == "0" and len(patterns[0]) > 1):
         return None
     low = len(patterns[0]) - 1 - decided[0]
-    return _select(select, low, 1), patterns[0][decided[0]] == "1"
+    return part_of(select, low, 1), patterns[0][decided[0]] == "1"
 
 
 def _pattern(pattern: str, width: int) -> str:
@@ -290,29 +290,12 @@ def _pattern(pattern: str, width: int) -> str:
     return f"{width}'d{int(pattern, 2)}" if width <= 16 else f"{width}'h{int(pattern, 2):x}"
 
 
-def _select(spec: Spec, low: int, width: int) -> Spec:
-    """Part of a value."""
-    chosen: list[Slice | Bits] = []
-    position = sum(piece.width for piece in spec)
-    for piece in spec:
-        position -= piece.width
-        first, last = max(low, position), min(low + width, position + piece.width)
-        if first >= last:
-            continue
-        if isinstance(piece, Bits):
-            end = piece.width - (first - position)
-            chosen.append(Bits(piece.bits[end - (last - first) : end]))
-        else:
-            chosen.append(Slice(piece.wire, piece.low + first - position, last - first))
-    return tuple(chosen)
-
-
 def _enable_groups(enable: Spec) -> list[tuple[int, int, Spec]]:
     """Neighbouring bits with one enable: (lowest bit, bits, enable)."""
     width = sum(piece.width for piece in enable)
     groups: list[tuple[int, int, Spec]] = []
     for bit in range(width):
-        one = _select(enable, bit, 1)
+        one = part_of(enable, bit, 1)
         if groups and groups[-1][2] == one:
             groups[-1] = (groups[-1][0], groups[-1][1] + 1, one)
         else:
