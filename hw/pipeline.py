@@ -1,5 +1,6 @@
 """Fixed delays, and bit fields as Amaranth structures."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from amaranth.hdl import Module, Signal, Value, signed, unsigned
@@ -21,6 +22,16 @@ def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False,
         m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def latch(m: Module, strobe: Value, source: data.View, *names: str) -> SimpleNamespace:
+    """Return registers named after some members of a view, which take their values at `strobe`."""
+    registers = {}
+    for name in names:
+        registers[name] = register = Signal.like(source[name], name=f"layer_{name}", reset_less=True)
+        with m.If(strobe):
+            m.d.sync += register.eq(source[name])
+    return SimpleNamespace(**registers)
 
 
 def struct_of(fields: Fields) -> data.StructLayout:

@@ -8,12 +8,19 @@ from celosia.hw.memory import Scratchpad, address_width
 from celosia.hw.pipeline import delay
 from celosia.hw.timing import READ_LATENCY
 
+
+def accumulate_port(depth: int) -> wiring.Signature:
+    """What an accumulator is told with each beat: its row, and whether the beat starts or ends a sum."""
+    return wiring.Signature({"valid": Out(1), "first": Out(1), "last": Out(1), "address": Out(address_width(depth))})
+
+
 class Accumulator(wiring.Component):
     """Sums of one column, one row of sums per activation vector in flight.
 
-    For each beat, the partial sum is added to the row it names, or starts it. `psum` comes READ_LATENCY cycles after its
-    control, and the sum is in memory HAZARD_CYCLES after it. Two beats for the same row must be that far apart.
-    One beat per cycle; no back-pressure. Sums wrap: the compiler proves from the weights that they cannot overflow.
+    For each beat, `i` says which row the partial sum is added to, or starts; `psum` comes READ_LATENCY cycles later. The
+    sum is in memory HAZARD_CYCLES after `i`: two beats for the same row must be that far apart. What came in `i` goes on
+    to the next column in `o`, one cycle later, like the psums. One beat per cycle; no back-pressure. Sums wrap: the
+    compiler proves from the weights that they cannot overflow.
 
     Parameters
     ----------
@@ -27,9 +34,8 @@ class Accumulator(wiring.Component):
         self.psum_width, self.width, self.depth = psum_width, width, depth
         super().__init__(
             {
-                "valid": In(1),
-                "first": In(1),
-                "address": In(address_width(depth)),
+                "i": In(accumulate_port(depth)),
+                "o": Out(accumulate_port(depth)),
                 "psum": In(signed(psum_width)),
                 "read_address": In(address_width(depth)),
                 "read_data": Out(signed(width)),
@@ -39,13 +45,22 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         m.submodules.sums = sums = Scratchpad(width=self.width, depth=self.depth, readers=2)
-        first = delay(m, self.first, READ_LATENCY, "first")
+        first = Signal(reset_less=True)
+        address = Signal.like(self.o.address, reset_less=True)
         total = Signal(signed(self.width), reset_less=True)
-        m.d.sync += total.eq(self.psum + Mux(first, 0, sums.read_0.data.as_signed()))
+        m.d.sync += [
+            self.o.valid.eq(self.i.valid),
+            address.eq(self.i.address),
+            first.eq(self.i.first),
+            self.o.last.eq(self.i.last),
+            total.eq(self.psum + Mux(delay(m, first, READ_LATENCY - 1, "first"), 0, sums.read_0.data.as_signed())),
+        ]
         m.d.comb += [
-            sums.read_0.address.eq(self.address),
-            sums.write.enable.eq(delay(m, self.valid, READ_LATENCY + 1, "valid", reset=True)),
-            sums.write.address.eq(delay(m, self.address, READ_LATENCY + 1, "address")),
+            self.o.address.eq(address),
+            self.o.first.eq(first),
+            sums.read_0.address.eq(self.i.address),
+            sums.write.enable.eq(delay(m, self.o.valid, READ_LATENCY, "valid", reset=True)),
+            sums.write.address.eq(delay(m, address, READ_LATENCY, "address")),
             sums.write.data.eq(total),
             sums.read_1.address.eq(self.read_address),
             self.read_data.eq(sums.read_1.data),

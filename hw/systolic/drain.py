@@ -1,12 +1,14 @@
 """Drain: reads finished sums, requantizes them lane by lane, and writes the next activations."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import address_width, read_port, write_port
-from celosia.hw.pipeline import delay, struct_of
+from celosia.hw.pipeline import delay, latch, struct_of
 from celosia.hw.post.requantize import Requantizer
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import layer_fields
@@ -55,11 +57,27 @@ class Drain(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         latency = drain_cycles(self.engine)
-        layer = Signal(struct_of(self.fields), reset_less=True)
+        layer = latch(
+            m,
+            self.start,
+            self.layer,
+            "blocks",
+            "block_rows",
+            "last_block_rows",
+            "n_tiles",
+            "n_edge",
+            "destination_pitch",
+            "destination_is_outputs",
+            "parameters",
+            "rounding",
+            "zero_point",
+            "minimum",
+            "maximum",
+        )
         active, final = Signal(), Signal()
         tile_group = Signal(range(self.tile_groups), reset_less=True)
         word_group = Signal(range(self.word_groups), reset_less=True)
-        address = Signal.like(layer.destination, reset_less=True)
+        address = Signal.like(self.write.address, reset_less=True)
         self._walk(m, layer, active, final, tile_group, word_group, address)
 
         # Sums and parameters come READ_LATENCY later; one more register holds the group's sums.
@@ -69,25 +87,27 @@ class Drain(wiring.Component):
         m.d.sync += selected.as_value().eq(self.sums.as_value().word_select(group, len(selected.as_value())))
         results = self._requantize(m, layer, selected, parameters)
 
-        written = delay(m, word_group, latency, "word_group")
+        written = Signal.like(word_group)
         m.d.comb += [
-            self.write.address.eq(delay(m, address, latency, "write_address")),
+            Cat(self.write.address, written).eq(delay(m, Cat(address, word_group), latency, "write")),
             self.write_outputs.eq(layer.destination_is_outputs),
         ]
-        valid = delay(m, self.beat, latency, "valid", reset=True)
+        issued = Signal(2)  # a group, the layer's last
+        m.d.comb += issued.eq(Cat(self.beat, self.beat & final))
+        valid, last = delay(m, issued, latency, "issued", reset=True)
+        m.d.sync += self.done.eq(last)
         for index in range(self.word_groups):
             here = self.write.data.word_select(index, len(results))
             m.d.comb += [
                 self.write.enable[index].eq(valid & (written <= index)),
                 here.eq(Mux(written == index, results, 0)),
             ]
-        m.d.comb += self.done.eq(delay(m, self.beat & final, latency + 1, "final", reset=True))
         return m
 
     def _walk(
         self,
         m: Module,
-        layer: data.View,
+        layer: SimpleNamespace,
         active: Signal,
         final: Signal,
         tile_group: Signal,
@@ -129,7 +149,6 @@ class Drain(wiring.Component):
         ]
         with m.If(self.start):
             m.d.sync += [
-                layer.eq(self.layer),
                 active.eq(1),
                 block.eq(1),
                 n_tile.eq(1),
@@ -189,7 +208,7 @@ class Drain(wiring.Component):
             with m.If(final):
                 m.d.sync += active.eq(0)
 
-    def _requantize(self, m: Module, layer: data.View, sums: data.View, parameters: Signal) -> Cat:
+    def _requantize(self, m: Module, layer: SimpleNamespace, sums: data.View, parameters: Signal) -> Cat:
         """Return a group of activations, the requantizers' latency after their sums and parameters."""
         channel = struct_of(self.engine.parameter_layout.channel)
         results = []
@@ -201,7 +220,7 @@ class Drain(wiring.Component):
             m.d.comb += [
                 lane.acc.eq(sums[index]),
                 *(getattr(lane, name).eq(given[name]) for name in ("bias", "multiplier", "shift", "enable")),
-                *(getattr(lane, name).eq(layer[name]) for name in ("rounding", "zero_point", "minimum", "maximum")),
+                *(getattr(lane, name).eq(getattr(layer, name)) for name in ("rounding", "zero_point", "minimum", "maximum")),
             ]
             results.append(lane.result)
         return Cat(*results)

@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import engine_signature
 from celosia.hw.pipeline import delay
-from celosia.hw.systolic.accumulator import Accumulator
+from celosia.hw.systolic.accumulator import Accumulator, accumulate_port
 from celosia.hw.systolic.array import SystolicArray
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.drain import Drain
@@ -92,7 +92,11 @@ class SystolicEngine(wiring.Component):
             array.swap.eq(delay(m, feeder.swap, READ_LATENCY, "swap", reset=True)),
         ]
         # An accumulator reads ahead of its psum by the latency of its memory: the two latencies cancel.
-        control = delay(m, feeder.accumulate, array.LATENCY, "accumulate", reset=True)
+        told = feeder.accumulate
+        bundle = delay(m, Cat(told.first, told.last, told.address), array.LATENCY, "beat")
+        valid = delay(m, told.valid, array.LATENCY, "beat_valid", reset=True)
+        control = accumulate_port(self.engine.accumulator_rows).create(path=("accumulate",))
+        m.d.comb += [Cat(control.first, control.last, control.address).eq(bundle), control.valid.eq(valid)]
         for column in range(self.engine.cols):
             accumulator = Accumulator(
                 psum_width=self.engine.column_width,
@@ -100,17 +104,14 @@ class SystolicEngine(wiring.Component):
                 depth=self.engine.accumulator_rows,
             )
             m.submodules[f"accumulator_{column}"] = accumulator
-            if column:
-                control = delay(m, control, 1, f"accumulate_{column}", reset=True)
             m.d.comb += [
-                accumulator.valid.eq(control.valid),
-                accumulator.first.eq(control.first),
-                accumulator.address.eq(control.address),
+                *(getattr(accumulator.i, name).eq(getattr(control, name)) for name in control.signature.members),
                 accumulator.psum.eq(array.psums[column]),
                 accumulator.read_address.eq(drain.sum_address),
                 drain.sums[column].eq(accumulator.read_data),
             ]
-        written = delay(m, control.valid & control.last, HAZARD_CYCLES - 1, "row_written", reset=True)
+            control = accumulator.o
+        written = delay(m, control.valid & control.last, HAZARD_CYCLES - 2, "row_written", reset=True)
         m.d.comb += drain.row_ready.eq(written)
 
     def _explain(self, m: Module, loader: WeightLoader, feeder: ActivationFeeder, drain: Drain) -> None:

@@ -1,19 +1,17 @@
 """Activation feeder: sends the activation vectors of each tile through the array, back to back."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import address_width
-from celosia.hw.pipeline import struct_of
+from celosia.hw.pipeline import latch, struct_of
 from celosia.hw.systolic.timing import HAZARD_CYCLES
+from celosia.hw.systolic.accumulator import accumulate_port
 from celosia.hw.systolic.layer import layer_fields
-
-
-def accumulate_layout(depth: int) -> data.StructLayout:
-    """Return what an accumulator is told with each beat: its row, and whether to start or to end a sum."""
-    return data.StructLayout({"valid": 1, "first": 1, "last": 1, "address": address_width(depth)})
 
 
 class ActivationFeeder(wiring.Component):
@@ -43,7 +41,7 @@ class ActivationFeeder(wiring.Component):
                 "beat": Out(1),
                 "swap": Out(1),
                 "address": Out(layout["source"].shape),
-                "accumulate": Out(accumulate_layout(self.depth)),
+                "accumulate": Out(accumulate_port(self.depth)),
                 "no_room": Out(1),
                 "hazard": Out(1),
             }
@@ -51,16 +49,20 @@ class ActivationFeeder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        layer = Signal(struct_of(self.fields), reset_less=True)
+        layer = latch(
+            m, self.start, self.layer, "blocks", "block_rows", "last_block_rows", "k_tiles", "n_tiles", "source_pitch"
+        )
         block = Signal.like(layer.blocks, reset_less=True)
         n_tile = Signal.like(layer.n_tiles, reset_less=True)
         k_tile = Signal.like(layer.k_tiles, reset_less=True)
         row = Signal.like(layer.block_rows, reset_less=True)
         block_rows = Signal.like(layer.block_rows, reset_less=True)
         free_rows = Signal.like(layer.block_rows, init=self.depth)
-        tile_address = Signal.like(layer.source, reset_less=True)  # of the first row
-        block_address = Signal.like(layer.source, reset_less=True)  # of the first row and K tile
-        sum_address = Signal(address_width(self.depth))  # the N tile's first accumulator row; in step with the drain's
+        tile_address = Signal.like(self.address, reset_less=True)  # of the first row
+        block_address = Signal.like(self.address, reset_less=True)  # of the first row and K tile
+        # Accumulator rows of this beat and of the N tile's first; a ring, in step with the drain's from reset on.
+        sum_address = Signal(address_width(self.depth))
+        tile_sum_address = Signal(address_width(self.depth))
         age = Signal(range(HAZARD_CYCLES + 1), init=HAZARD_CYCLES)  # cycles since the last tile began, saturating
         tile_begin, tile_end, first, last, go = Signal(), Signal(), Signal(), Signal(), Signal()
 
@@ -77,7 +79,7 @@ class ActivationFeeder(wiring.Component):
             self.accumulate.valid.eq(self.beat),
             self.accumulate.first.eq(first),
             self.accumulate.last.eq(last),
-            self.accumulate.address.eq(sum_address + row - 1),
+            self.accumulate.address.eq(sum_address),
         ]
         with m.If(self.swap):
             m.d.sync += age.eq(1)
@@ -88,7 +90,6 @@ class ActivationFeeder(wiring.Component):
 
         with m.If(self.start):
             m.d.sync += [
-                layer.eq(self.layer),
                 self.running.eq(1),
                 block.eq(1),
                 n_tile.eq(1),
@@ -100,13 +101,18 @@ class ActivationFeeder(wiring.Component):
                 block_address.eq(self.layer.source),
             ]
         with m.Elif(self.beat):
-            m.d.sync += [row.eq(row + 1), self.address.eq(self.address + layer.source_pitch)]
+            m.d.sync += [
+                row.eq(row + 1),
+                self.address.eq(self.address + layer.source_pitch),
+                sum_address.eq(sum_address + 1),
+            ]
             with m.If(tile_end):
                 m.d.sync += [
                     row.eq(1),
                     k_tile.eq(k_tile + 1),
                     self.address.eq(tile_address + 1),
                     tile_address.eq(tile_address + 1),
+                    sum_address.eq(tile_sum_address),
                 ]
                 with m.If(last):
                     m.d.sync += [
@@ -114,7 +120,8 @@ class ActivationFeeder(wiring.Component):
                         n_tile.eq(n_tile + 1),
                         self.address.eq(block_address),
                         tile_address.eq(block_address),
-                        sum_address.eq(sum_address + block_rows),
+                        sum_address.eq(sum_address + 1),
+                        tile_sum_address.eq(sum_address + 1),
                     ]
                     self._next_block(m, layer, block, n_tile, block_rows, tile_address, block_address)
         return m
@@ -122,7 +129,7 @@ class ActivationFeeder(wiring.Component):
     def _next_block(
         self,
         m: Module,
-        layer: data.View,
+        layer: SimpleNamespace,
         block: Signal,
         n_tile: Signal,
         block_rows: Signal,

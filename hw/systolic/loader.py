@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.pipeline import struct_of
+from celosia.hw.pipeline import latch, struct_of
 from celosia.hw.systolic.layer import layer_fields
 
 
@@ -42,7 +42,9 @@ class WeightLoader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        layer = Signal(struct_of(self.fields), reset_less=True)
+        layer = latch(
+            m, self.start, self.layer, "blocks", "n_tiles", "k_tiles", "k_edge", "weights_stream", "weights"
+        )
         active = Signal()
         block = Signal.like(layer.blocks, reset_less=True)
         n_tile = Signal.like(layer.n_tiles, reset_less=True)
@@ -67,7 +69,6 @@ class WeightLoader(wiring.Component):
 
         with m.If(self.start):
             m.d.sync += [
-                layer.eq(self.layer),
                 active.eq(1),
                 block.eq(1),
                 n_tile.eq(1),
