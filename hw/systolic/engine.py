@@ -93,10 +93,10 @@ class SystolicEngine(wiring.Component):
         ]
         # An accumulator reads ahead of its psum by the latency of its memory: the two latencies cancel.
         told = feeder.accumulate
-        bundle = delay(m, Cat(told.first, told.last, told.address), array.LATENCY, "beat")
-        valid = delay(m, told.valid, array.LATENCY, "beat_valid", reset=True)
+        beat = delay(m, Cat(told.first, told.last, told.address), array.LATENCY - 1, "beat")
+        valid = delay(m, told.valid, array.LATENCY - 1, "beat_valid", reset=True)
         control = accumulate_port(self.engine.accumulator_rows).create(path=("accumulate",))
-        m.d.comb += [Cat(control.first, control.last, control.address).eq(bundle), control.valid.eq(valid)]
+        m.d.sync += [Cat(control.first, control.last, control.address).eq(beat), control.valid.eq(valid)]
         for column in range(self.engine.cols):
             accumulator = Accumulator(
                 psum_width=self.engine.column_width,
