@@ -2,19 +2,21 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-DSP_WIDTH = 18  # bits of an operand of a MULT18X18D
+DSP_WIDTH = 18  # bits of the widest operand
 
 
 class Multiplier(wiring.Component):
     """Product of two numbers, signed or not, of up to 18 bits each.
 
-    One MULT18X18D with its input, pipeline and output registers in use on a platform whose `family` is `"ecp5"`: yosys
-    infers that block but leaves its registers in the fabric, which halves the clock rate. Elsewhere three registers
-    around `*`, from which other tools infer their own block. The two are cycle for cycle the same.
+    A DSP block with its input, pipeline and output registers in use: on a platform whose `family` is `"ecp5"` an
+    instance of MULT18X18D, on one whose `device` is an iCE40 UltraPlus, and for up to 16 bits, one of SB_MAC16. yosys
+    infers these blocks, but leaves the registers of the first in the fabric, which halves the clock rate, and may lose
+    the second when it packs registers into it. Elsewhere three registers around `*`, from which other tools infer their
+    own block. All are cycle for cycle the same.
 
     Latency: 3 cycles (`LATENCY`). Throughput: one product per cycle. No enable, no back-pressure, no reset. The product
     is exact, so it cannot overflow.
@@ -52,10 +54,12 @@ class Multiplier(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: Any) -> Module:
+    def elaborate(self, platform: object) -> Module:
         """Return the DSP block or its portable twin."""
         if getattr(platform, "family", None) == "ecp5":
             return self._mult18x18d()
+        if str(getattr(platform, "device", "")).startswith("iCE40UP") and max(len(self.a), len(self.b)) <= 16:
+            return self._sb_mac16()
         return self._portable()
 
     def _portable(self) -> Module:
@@ -68,21 +72,25 @@ class Multiplier(wiring.Component):
         m.d.comb += self.product.eq(output)
         return m
 
+    def _align(self, m: Module, width: int) -> tuple[Value, Value, Signal]:
+        """Return the operands at the upper ends of `width` bits, and the double-width product of these.
+
+        There they need no sign extension, which would be wires to most of a block's pins.
+        """
+        spare_a, spare_b = width - len(self.a), width - len(self.b)
+        product = Signal(2 * width)
+        m.d.comb += self.product.eq(product >> (spare_a + spare_b))
+        return Cat(Const(0, spare_a), self.a), Cat(Const(0, spare_b), self.b), product
+
     def _mult18x18d(self) -> Module:
         m = Module()
-        # Operands at the upper end of the block's need no sign extension, which would be wires to most of its pins.
-        spare_a = DSP_WIDTH - len(self.a)
-        spare_b = DSP_WIDTH - len(self.b)
-        a = Cat(Const(0, spare_a), self.a)
-        b = Cat(Const(0, spare_b), self.b)
-        product = Signal(2 * DSP_WIDTH)
-        m.d.comb += self.product.eq(product >> (spare_a + spare_b))
+        a, b, product = self._align(m, 18)
         ports: dict[str, Any] = {}
-        for bit in range(DSP_WIDTH):
+        for bit in range(18):
             ports[f"i_A{bit}"] = a[bit]
             ports[f"i_B{bit}"] = b[bit]
             ports[f"i_C{bit}"] = Const(0, 1)
-        for bit in range(2 * DSP_WIDTH):
+        for bit in range(36):
             ports[f"o_P{bit}"] = product[bit]
         for register in ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT"):
             ports[f"p_REG_{register}_CLK"] = "CLK0"
@@ -100,5 +108,28 @@ class Multiplier(wiring.Component):
             i_CLK0=ClockSignal("sync"),
             i_CE0=Const(1, 1),
             i_RST0=Const(0, 1),
+        )
+        return m
+
+    def _sb_mac16(self) -> Module:
+        m = Module()
+        a, b, product = self._align(m, 16)
+        low = ("C", "D", "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT", "OLOADTOP")
+        low += ("OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI", "ACCUMCI", "SIGNEXTIN")
+        registers = ("A_REG", "B_REG", "TOP_8x8_MULT_REG", "BOT_8x8_MULT_REG")
+        registers += ("PIPELINE_16x16_MULT_REG1", "PIPELINE_16x16_MULT_REG2")
+        m.submodules.dsp = Instance(
+            "SB_MAC16",
+            **{f"p_{name}": Const(1, 1) for name in registers},
+            **{f"i_{name}": Const(0, 16 if name in "CD" else 1) for name in low},
+            p_TOPOUTPUT_SELECT=Const(3, 2),  # the registered 16 × 16 product
+            p_BOTOUTPUT_SELECT=Const(3, 2),
+            p_A_SIGNED=Const(int(self.a.shape().signed), 1),
+            p_B_SIGNED=Const(int(self.b.shape().signed), 1),
+            i_CLK=ClockSignal("sync"),
+            i_CE=Const(1, 1),
+            i_A=a,
+            i_B=b,
+            o_O=product,
         )
         return m

@@ -11,7 +11,7 @@ class UnmergedRegister(wiring.Component):
     Control that travels through an array from PE to PE has the same value in many places at once. yosys finds that out
     and keeps one of these registers, which then drives the whole chip; the attribute `keep` on a signal does not stop
     it, but it does not merge instances of a family's own flip-flop. So on a platform whose `family` is `"ecp5"` or
-    `"ice40"` this is such an instance; elsewhere it is a register with the attribute `keep`, which other tools respect.
+    `"iCE40"` this is such an instance; elsewhere it is a register with the attribute `keep`, which other tools respect.
 
     Latency: 1 cycle. No reset: what is on its way through an array stays ahead of what follows.
     """
@@ -40,7 +40,7 @@ class UnmergedRegister(wiring.Component):
                 i_DI=self.i,
                 o_Q=self.o,
             )
-        elif family == "ice40":
+        elif family == "iCE40":
             m.submodules.ff = Instance("SB_DFF", a_keep=1, i_C=ClockSignal("sync"), i_D=self.i, o_Q=self.o)
         else:
             register = Signal(reset_less=True, attrs={"keep": 1})

