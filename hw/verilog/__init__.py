@@ -7,18 +7,19 @@ names. Amaranth's own Verilog is equivalent, but has one module per instance and
 
 from typing import Any
 
-from amaranth.back.rtlil import convert_fragment
+from amaranth.back.rtlil import convert_fragment  # type: ignore  # the stubs leave out amaranth.back
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from celosia.hw.verilog.cleanup import clean_up
 from celosia.hw.verilog.expressions import VerilogError
 from celosia.hw.verilog.hints import gather_hints, top_ports
+from celosia.hw.verilog.lint import LINT_WAIVERS
 from celosia.hw.verilog.merge import instance_counts, merge_identical, name_modules
 from celosia.hw.verilog.modules import module_text
 from celosia.hw.verilog.rtlil import parse
 
-__all__ = ["VerilogError", "top_ports", "write_verilog"]
+__all__ = ["LINT_WAIVERS", "VerilogError", "top_ports", "write_verilog"]
 
 
 def write_verilog(component: wiring.Component, name: str, *, header: str = "", platform: Any = None) -> str:

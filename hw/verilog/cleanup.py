@@ -8,8 +8,8 @@ from celosia.hw.verilog.rtlil import Assign, Cell, Module, Slice, Spec, Switch
 
 __all__ = ["RESERVED", "clean_up", "memory_of", "outputs_of", "reads", "statements", "unique_name"]
 
-RESERVED = frozenset(
-    """always and assign automatic begin bit buf byte case casex casez cell class clocking config const context cover
+_KEYWORDS = """
+    always and assign automatic begin bit buf byte case casex casez cell class clocking config const context cover
     deassign default defparam design disable do edge else end endcase endfunction endmodule enum event expect export
     extends extern final first_match for force forever fork function generate genvar global highz0 if iff ifnone
     implies import in initial inout input inside instance int integer interface join large let library local localparam
@@ -27,12 +27,16 @@ RESERVED = frozenset(
     interconnect intersect join_any join_none liblist nettype noshowcancelled notif0 notif1 pulsestyle_ondetect
     pulsestyle_onevent randc randcase randsequence rcmos reject_on rnmos rpmos rtran rtranif0 rtranif1 s_always
     s_eventually s_nexttime s_until s_until_with showcancelled sync_accept_on sync_reject_on tranif0 tranif1 untyped
-    wait_order""".split()
-)
+    wait_order
+"""
+
+#: Verilog's and SystemVerilog's keywords.
+RESERVED = frozenset(_KEYWORDS.split())
 
 # Operators worth a net when they are needed twice; what fits into one condition is clearer written twice.
 _MERGED = frozenset(
-    "$add $sub $neg $mul $mux $shift $shl $shr $sshr $divfloor $modfloor $lt $le $gt $ge".split(),
+    {"$add", "$sub", "$neg", "$mul", "$mux", "$shift", "$shl", "$shr", "$sshr", "$divfloor", "$modfloor"}
+    | {"$lt", "$le", "$gt", "$ge"}
 )
 
 

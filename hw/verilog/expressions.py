@@ -1,7 +1,7 @@
 """RTLIL operators as Verilog expressions, with as few nets in between as Verilog's width rules allow.
 
-Verilog computes an operand in the width and signedness of its whole expression; RTLIL computes every operator on its own.
-An operator's text is therefore put into another one's only where both agree:
+Verilog computes an operand in the width and signedness of its whole expression; RTLIL computes every operator on its
+own. An operator's text is therefore put into another one's only where both agree:
 
 * *closed* texts do not depend on their surroundings (names, slices, comparisons, reductions, bitwise operators on
   unsigned operands of one width);
@@ -43,7 +43,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class _Text:
-    """A closed text: its outermost operator (empty: none that could be torn apart), and whether Verilog calls it signed."""
+    """A closed text, its outermost operator (empty: nothing to be torn apart), and whether Verilog calls it signed."""
 
     text: str
     operator: str = ""
@@ -157,10 +157,10 @@ class Expressions:
     def _closed(self, spec: Spec) -> "_Text":
         if not spec:
             return _Text("1'd0")
-        if len(spec) > 1:
+        piece, *others = spec
+        if others:
             texts = self._repeats(spec)
             return _Text(texts[0] if len(texts) == 1 else "{" + ", ".join(texts) + "}")
-        piece = spec[0]
         if isinstance(piece, Bits):
             return _Text(constant(piece.bits))
         cell = self._inlinable(spec)

@@ -15,9 +15,9 @@ __all__ = ["Hints", "gather_hints", "top_ports"]
 class Hints:
     """Names for one module.
 
-    ``kind`` is the class of the component in snake case, ``title`` the first line of its docstring. ``ports`` maps local
-    wire names to the component's own port names, in the order of its signature; ``children`` maps local wire names to
-    (instance, port) for signals that belong to a submodule's signature.
+    ``kind`` is the class of the component in snake case, ``title`` the first line of its docstring. ``ports`` maps
+    local wire names to the component's own port names, in the order of its signature; ``children`` maps local wire
+    names to (instance, port) for signals that belong to a submodule's signature.
     """
 
     kind: str = ""

@@ -5,7 +5,7 @@ from collections import Counter
 
 from celosia.hw.verilog.cleanup import unique_name
 from celosia.hw.verilog.hints import Hints
-from celosia.hw.verilog.rtlil import Module
+from celosia.hw.verilog.rtlil import Cell, Memory, Module, Wire
 
 __all__ = ["instance_counts", "merge_identical", "name_modules"]
 
@@ -33,7 +33,8 @@ def merge_identical(modules: dict[str, Module]) -> dict[str, Module]:
 
 def _content(module: Module) -> str:
     """Everything that makes a module what it is, as text."""
-    for owner in [*module.wires.values(), *module.memories.values(), *module.cells]:
+    owners: list[Wire | Memory | Cell] = [*module.wires.values(), *module.memories.values(), *module.cells]
+    for owner in owners:
         for name in _NOISE:
             owner.attributes.pop(name, None)
     attributes = {name: value for name, value in module.attributes.items() if name not in _NOISE}

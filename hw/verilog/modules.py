@@ -57,17 +57,12 @@ class _Writer:
         hidden = self._expressions.inlined | self._statements.absorbed
         nets = [wire for wire in self._module.wires.values() if not wire.port and wire.name not in hidden]
         nets = [wire for wire in nets if not wire.name.startswith("$") or wire.name in self._expressions.names]
-        # Nets of one type that follow each other share a declaration; registers have an initial value each.
-        types: list[str] = []
-        declared: list[list[str]] = []
+        # Nets of one type share a declaration; what has attributes has one of its own.
+        declared: dict[str, list[str]] = {}
         for wire in nets:
             kind, name = self._declaration(wire)
-            if types and types[-1] == kind and "\n" not in kind:
-                declared[-1].append(name)
-            else:
-                types.append(kind)
-                declared.append([name])
-        lines = [f"  {line}" for kind, names in zip(types, declared, strict=True) for line in _declared(kind, names)]
+            declared.setdefault(f"{kind}\n{name}" if "\n" in kind else kind, []).append(name)
+        lines = [f"  {line}" for kind, names in declared.items() for line in _declared(kind, names)]
         for memory in self._module.memories.values():
             lines += [f"  {line}" for line in _attributes(memory.attributes)]
             lines.append(f"  reg  {_range(memory.width)}{memory.name} [0:{memory.depth - 1}];")
@@ -159,7 +154,8 @@ class _Writer:
         ports = [name for name in order if name in cell.ports]
         pins = [f".{name}({self._pin(cell, name)})" for name in ports]
         head = f"{kind} #({parameters}) {cell.name} (" if parameters else f"{kind} {cell.name} ("
-        return [*_attributes(cell.attributes), head, *(f"  {line}" for line in _filled(pins)), ");"]
+        first, *rest = _filled(head, pins)
+        return [*_attributes(cell.attributes), first, *(f"  {line}" for line in rest)]
 
     def _pin(self, cell: Cell, port: str) -> str:
         spec: Spec = cell.ports[port]
@@ -186,7 +182,10 @@ def _grouped(blocks: list[list[str]]) -> list[list[str]]:
             grouped.append([f"{block[0]} begin", block[1], "end"])
         else:
             grouped.append(block)
-    return grouped
+    return [
+        [block[0].removesuffix(" begin"), block[1]] if len(block) == 3 and block[-1] == "end" else block
+        for block in grouped
+    ]
 
 
 def _target(cell: Cell) -> str:
@@ -219,7 +218,7 @@ def _parameter(value: str) -> str:
 
 def _declared(kind: str, names: list[str]) -> list[str]:
     """Declarations of nets of one type, as many names to a line as fit."""
-    *attributes, kind = kind.split("\n")
+    *attributes, kind = kind.split("\n") if "\n" not in kind else kind.split("\n")[:-1]
     lines: list[str] = []
     for name in names:
         if lines and len(lines[-1]) + len(name) + 5 <= _WIDTH:
@@ -235,16 +234,17 @@ def _joined(items: list[str]) -> list[str]:
     return [line for item in lines for line in item.split("\n")]
 
 
-def _filled(items: list[str]) -> list[str]:
-    """Items with commas between them, several to a line."""
-    lines: list[str] = []
+def _filled(head: str, items: list[str]) -> list[str]:
+    """An instance: its head, then its pins with commas between them, several to a line."""
+    lines = [head]
     for position, item in enumerate(items):
-        text = item if position == len(items) - 1 else f"{item},"
-        if lines and len(lines[-1]) + len(text) + 5 <= _WIDTH:
-            lines[-1] += f" {text}"
+        text = f"{item});" if position == len(items) - 1 else f"{item},"
+        space = "" if lines[-1].endswith("(") else " "
+        if len(lines[-1]) + len(space) + len(text) + 4 <= _WIDTH:
+            lines[-1] += f"{space}{text}"
         else:
             lines.append(text)
-    return lines
+    return lines if items else [f"{head});"]
 
 
 def _wrapped(lines: Iterable[str]) -> list[str]:

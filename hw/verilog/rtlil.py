@@ -20,7 +20,7 @@ __all__ = [
     "Switch",
     "Wire",
     "parse",
-    "select",
+    "part_of",
 ]
 
 
@@ -248,7 +248,7 @@ def _statement(tokens: list[str], lines: Iterator[list[str]], module: Module) ->
     if tokens[0] == "assign":
         left, rest = _spec(tokens[1:], module)
         target = left[0]
-        assert isinstance(target, Slice) and len(left) == 1
+        assert isinstance(target, Slice)
         return Assign(target, _spec(rest, module)[0])
     switch = Switch(_spec(tokens[1:], module)[0])
     for inner in lines:

@@ -262,7 +262,7 @@ def _block(head: str, body: list[str]) -> list[str]:
 
 
 def _single_statement(lines: list[str]) -> bool:
-    """Whether lines are one statement, with its branches: only an else, an end or an inner line may follow the first."""
+    """Whether lines are one statement with its branches: an else, an end or an inner line follows the first."""
     return all(line.startswith((_STEP, "else", "end")) for line in lines[1:])
 
 

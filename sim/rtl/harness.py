@@ -1,5 +1,7 @@
 """Writes the C++ source that ties one component's ports to the cycle loop of bench.h."""
 
+from collections.abc import Callable
+
 from celosia.sim.rtl.ports import Ports, StreamPort
 
 __all__ = ["harness_source"]
@@ -51,7 +53,7 @@ def _switch(signature: str, cases: list[str], otherwise: str) -> list[str]:
     return _function(signature, ["switch (signal) {", *cases, f"default: {otherwise}", "}"])
 
 
-def _each(write, ports: Ports) -> list[str]:  # type: ignore[no-untyped-def]
+def _each(write: Callable[[str, StreamPort], list[str]], ports: Ports) -> list[str]:
     return [line for index, port in enumerate(ports.streams) for line in write(f"streams[{index}]", port)]
 
 

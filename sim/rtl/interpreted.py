@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from amaranth.hdl import ClockDomain, Module, Value
@@ -91,10 +91,11 @@ class InterpretedSimulator(Simulator):
         self._clock = ClockDomain("sync")
         top = Module()
         top.domains += self._clock
-        top.submodules.dut = component
+        top.submodules.dut = cast(Any, component)
+        self._clk, self._rst = self._clock.clk, self._clock.rst  # type: ignore[attr-defined]
         self._simulator = AmaranthSimulator(top)
         self._simulator.add_testbench(self._serve)
-        self._order: Callable[[Any], Any] = lambda ctx: None
+        self._order: Callable[[Any], Any] = lambda _ctx: None
         self._answer: Any = None
         self._waves = contextlib.ExitStack()
         self._trace_stop: int | None = None
@@ -122,18 +123,18 @@ class InterpretedSimulator(Simulator):
             for stream in self._streams:
                 stream.idle(ctx)
                 stream.clear()
-            ctx.set(self._clock.rst, 1)
+            ctx.set(self._rst, 1)
             self._edge(ctx)
-            ctx.set(self._clock.rst, 0)
+            ctx.set(self._rst, 0)
 
         self._do(order)
         self._cycle = 0
 
     def _edge(self, ctx: Any) -> None:
-        ctx.set(self._clock.clk, 1)
-        ctx.set(self._clock.clk, 0)
+        ctx.set(self._clk, 1)
+        ctx.set(self._clk, 0)
 
-    def trace(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> None:
+    def trace(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> None:  # noqa: ARG002
         """Writes a VCD; Amaranth's writer begins before the first cycle, whatever ``start`` is."""
         if self._cycle:
             raise SimulationError(f"Amaranth's simulator writes waveforms from cycle 0 on; this is cycle {self._cycle}")

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import stream, wiring
 

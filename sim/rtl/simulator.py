@@ -31,9 +31,9 @@ class Simulator(abc.ABC):
     """One running component.
 
     Every cycle: sources offer a payload or keep the offered one, sinks show their ready, the outputs settle, transfers
-    and the watched signal are sampled, the clock rises. A source begins to offer in the first cycle in which its gate is
-    open and keeps valid up until ready; a sink's ready is its gate (see `celosia.sim.rtl.gates`). Without `stall` every
-    gate is always open. Sinks never fill up: payloads beyond the expected ones are kept too.
+    and the watched signal are sampled, the clock rises. A source begins to offer in the first cycle in which its gate
+    is open and keeps valid up until ready; a sink's ready is its gate (see `celosia.sim.rtl.gates`). Without `stall`
+    every gate is always open. Sinks never fill up: payloads beyond the expected ones are kept too.
 
     A plain input keeps its value from one `set` to the next; before, it is 0 (its ``init`` under Amaranth's simulator).
     """
