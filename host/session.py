@@ -69,6 +69,11 @@ class Machine(Protocol):
     """What runs a program: a device, or a simulated core."""
 
     @property
+    def weights_never_wait(self) -> bool:
+        """Whether a streamed weight word is there in every cycle, as the cycle model assumes."""
+        ...
+
+    @property
     def config(self) -> AcceleratorConfig:
         """Its config."""
         ...
@@ -84,6 +89,8 @@ class Machine(Protocol):
 
 class DeviceMachine:
     """A device as a machine: inputs are written before, results read after each run."""
+
+    weights_never_wait = False
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -119,6 +126,8 @@ class Outcome:
         Outputs of the machine; None if nothing but the golden model ran.
     runs : sequence of mapping
         Cycles by cause of each iteration on the machine.
+    comparable : bool
+        Whether the cycle model foretells the runs: not if weights came over a link, whose pace it does not know.
     """
 
     program: Program
@@ -126,6 +135,7 @@ class Outcome:
     prediction: Prediction
     outputs: np.ndarray | None
     runs: Sequence[Mapping[str, int]]
+    comparable: bool = True
 
     @property
     def iterations(self) -> int:
@@ -141,9 +151,9 @@ class Outcome:
     def cycle_exact(self) -> bool | None:
         """Whether every counter of every run equals the cycle model's.
 
-        None if there is nothing to compare: no machine, or weights that came over a link whose pace is not modelled.
+        None without a machine, or if the runs are not `comparable`.
         """
-        if not self.runs or self.program.weight_stream is not None:
+        if not self.runs or not self.comparable:
             return None
         return all(dict(causes) == dict(self.prediction.causes) for causes in self.runs)
 
@@ -225,7 +235,7 @@ def prepare(
     ModelError
         The inputs do not fit the model.
     """
-    values = _batch(model, inputs)
+    values = check_inputs(model, inputs)
     if isinstance(model, FloatNetwork):
         engine = config.engine
         options = Quantization(
@@ -237,24 +247,31 @@ def prepare(
         return network, network.quantize_input(values)
     if values.dtype.kind == "f":
         return model, model.quantize_input(values)
-    low, high = integer_range(model.input_dtype)
-    if values.min() < low or values.max() > high:
-        raise ModelError(
-            f"the inputs reach from {values.min()} to {values.max()}, but {model.input_dtype} holds {low} to {high}."
-        )
     return model, values.astype(container(model.input_dtype))
 
 
-def _batch(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarray:
-    """Return the inputs in the model's shape once they have been checked."""
+def check_inputs(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarray:
+    """Return inputs in the model's shape, (n, *input_shape), once they have been checked.
+
+    Raises
+    ------
+    ModelError
+        Their shape or type is wrong, or one of them is NaN, infinite, or out of the range of a quantized model's type.
+    """
     values, shape = np.asarray(inputs), model.input_shape
-    if values.dtype.kind not in "iufb":
+    if values.dtype.kind not in "iuf":
         raise ModelError(f"the inputs are of type {values.dtype}, but numbers are needed.")
     if values.ndim < 2 or not len(values) or math.prod(values.shape[1:]) != math.prod(shape):
         wanted = ", ".join(map(str, shape))
         raise ModelError(f"the inputs have shape {values.shape}, but the model takes (batch, {wanted}).")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ModelError("the inputs contain NaN or infinity, but all must be finite.")
+    if isinstance(model, Network) and values.dtype.kind != "f":
+        low, high = integer_range(model.input_dtype)
+        if values.min() < low or values.max() > high:
+            raise ModelError(
+                f"the inputs reach from {values.min()} to {values.max()}, but {model.input_dtype} holds {low} to {high}."
+            )
     return values.reshape(len(values), *shape)
 
 
@@ -295,6 +312,7 @@ def run(
     program = compile_network(network, target, batch=len(inputs))
     golden = reference.golden(network.layers, inputs, target).reshape(len(inputs), *network.output_shape)
     outputs, runs = None, []
+    comparable = machine is None or machine.weights_never_wait or program.weight_stream is None
     if machine is not None:
         machine.load(program)
         words = program.pack_inputs(inputs)
@@ -307,4 +325,11 @@ def run(
             if progress:
                 progress(number, len(blocks))
         outputs = program.unpack_outputs(np.concatenate(results), len(inputs))
-    return Outcome(program=program, golden=golden, prediction=reference.predict(program), outputs=outputs, runs=runs)
+    return Outcome(
+        program=program,
+        golden=golden,
+        prediction=reference.predict(program),
+        outputs=outputs,
+        runs=runs,
+        comparable=comparable,
+    )

@@ -140,9 +140,10 @@ class SimulatedDevice(LinkSimulation):
         from celosia.hw.top import Accelerator  # Amaranth takes a while to import
 
         accelerator = Accelerator(config)
-        super().__init__(
-            simulate(accelerator, name="accelerator", backend=backend, waves=waves, progress=progress), config
+        sim = simulate(
+            accelerator, name="accelerator", identity=config.hash, backend=backend, waves=waves, progress=progress
         )
+        super().__init__(sim, config)
 
     @property
     def cycle(self) -> int:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from amaranth.lib import wiring
 
-from celosia.hw.verilog import write_verilog
 from celosia.sim.rtl.compiler import compile_library, find_compiler, install_command, verilator_root
 from celosia.sim.rtl.errors import SimulationError
 from celosia.sim.rtl.harness import harness_source
 from celosia.sim.rtl.interpreted import InterpretedSimulator
 from celosia.sim.rtl.ports import Ports, find_ports
 from celosia.sim.rtl.simulator import Simulator
+from celosia.sim.rtl.sources import verilog_of
 from celosia.sim.rtl.verilated import VerilatedSimulator
 
 __all__ = ["Model", "SlowSimulation", "build", "simulate"]
@@ -43,6 +43,7 @@ def build(
     component: wiring.Component,
     *,
     name: str = "top",
+    identity: str = "",
     waves: str = "",
     progress: Callable[[str], None] | None = None,
 ) -> Model:
@@ -54,6 +55,8 @@ def build(
         Clocked by the ``sync`` domain only.
     name : str
         Name of the Verilog module.
+    identity : str
+        Names the component's content, such as a config's hash: its Verilog may then come from the cache, too.
     waves : {"", "vcd", "fst"}
         Waveform writer to compile in; costs no speed while it is not used.
     progress : callable, optional
@@ -68,9 +71,7 @@ def build(
     if compiler is None:
         raise SimulationError(f"no C++ compiler (g++, clang++ or $CXX) was found; to install one: {install_command()}")
     ports = find_ports(component)
-    if progress:
-        progress("write Verilog")
-    verilog = write_verilog(component, name)
+    verilog = verilog_of(component, name, identity=identity, progress=progress)
     inputs = set(re.findall(r"^  input  wire (clk|rst)\b", verilog, re.MULTILINE))
     harness = harness_source(ports, clocked="clk" in inputs, resettable="rst" in inputs, waves=waves)
     library = compile_library(verilog, harness, top=name, compiler=compiler, waves=waves, progress=progress)
@@ -81,6 +82,7 @@ def simulate(
     component: wiring.Component,
     *,
     name: str = "top",
+    identity: str = "",
     backend: str = "auto",
     waves: str = "",
     progress: Callable[[str], None] | None = None,
@@ -89,7 +91,7 @@ def simulate(
 
     Parameters
     ----------
-    component, name, waves, progress
+    component, name, identity, waves, progress
         See `build`.
     backend : {"auto", "verilator", "amaranth"}
         ``auto`` is Verilator where there is a C++ compiler; else Amaranth's simulator, with a notice (`SlowSimulation`)
@@ -107,4 +109,4 @@ def simulate(
             warnings.warn(SlowSimulation(notice), stacklevel=2)
     if backend == "amaranth":
         return InterpretedSimulator(component)
-    return build(component, name=name, waves=waves, progress=progress).start()
+    return build(component, name=name, identity=identity, waves=waves, progress=progress).start()

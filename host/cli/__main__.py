@@ -1,0 +1,5 @@
+"""``python -m celosia.host.cli``."""
+
+from celosia.host.cli import main
+
+main()

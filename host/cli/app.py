@@ -1,0 +1,110 @@
+"""The commands put together; errors become one sentence and an exit code."""
+
+import os
+import sys
+from typing import Annotated, Final
+
+import typer
+
+import celosia
+from celosia.host.cli.demo import demo
+from celosia.host.cli.generate import generate
+from celosia.host.cli.listing import list_engines
+from celosia.host.cli.options import EXIT_CODES, epilog
+from celosia.host.cli.output import note
+from celosia.host.cli.run import run_model
+from celosia.host.cli.simulate import simulate
+
+MISMATCH, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+TRACEBACK: Final = "CELOSIA_TRACEBACK"  # environment: show where an error comes from
+
+app = typer.Typer(
+    name="celosia",
+    help="Neural networks to FPGA accelerators, cycle-exact, in Python.",
+    epilog=f"{EXIT_CODES} An error is one sentence; {TRACEBACK}=1 shows where it comes from.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo", epilog=epilog("celosia demo", "celosia demo --rows 8 --cols 8 --json"))(demo)
+app.command(
+    "run",
+    epilog=epilog(
+        "celosia run mlp.npz --input images.npy --labels labels.npy",
+        "celosia run mlp.onnx --input images.npy --calibration typical.npy --rows 8 --cols 8 --output classes.npy",
+        "celosia run mlp.npz --input images.npy --golden-only --json",
+    ),
+)(run_model)
+app.command(
+    "simulate",
+    epilog=epilog(
+        "celosia simulate --m 64 --k 256 --n 64",
+        "celosia simulate --m 100 --k 100 --n 100 --rows 8 --cols 8 --stall 0.2 --seed 7",
+        "celosia simulate --m 16 --k 16 --n 16 --trace gemm.vcd --cycles 0:200",
+    ),
+)(simulate)
+app.command(
+    "generate",
+    epilog=epilog(
+        "celosia generate systolic --output build/accelerator",
+        "celosia generate systolic --rows 8 --cols 8 --set weight_depth=4096 --part core --output build/core",
+    ),
+)(generate)
+app.command("list", epilog=epilog("celosia list", "celosia list --json"))(list_engines)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"celosia {celosia.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  (its callback prints)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def execute(arguments: list[str]) -> int:
+    """Run a command and return its exit code: 0, or one of those above."""
+    try:
+        return int(app(arguments, prog_name="celosia", standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        note("interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it exits
+        return BROKEN_PIPE
+    except Exception as error:
+        sentence = _sentence(error)
+        if not sentence or os.environ.get(TRACEBACK):
+            raise
+        note(sentence)
+        return BAD_INPUT
+
+
+def _sentence(error: Exception) -> str:
+    """Return what to tell about an error that a user can do something about; empty for any other."""
+    if hasattr(error, "format_message"):  # a wrong option or argument
+        context = getattr(error, "ctx", None)
+        where = f" '{context.command_path} --help' shows what is right." if context else ""
+        return error.format_message() + where
+    if isinstance(error, OSError):
+        named = f"{error.filename}: " if error.filename else ""
+        return f"{named}{error.strerror or error}."
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; make it smaller."
+    if isinstance(error, ValueError) or _is_simulation_error(error):
+        return str(error)
+    return ""
+
+
+def _is_simulation_error(error: Exception) -> bool:
+    module = sys.modules.get("celosia.sim.rtl.errors")  # not imported unless it could have been raised
+    return module is not None and isinstance(error, module.SimulationError)

@@ -1,0 +1,124 @@
+"""celosia demo: the whole test set of handwritten digits through the RTL of every engine."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from celosia.host.cli.generate import write_part
+from celosia.host.cli.machines import describe, simulated_device
+from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
+from celosia.host.cli.output import emit, note, shares, show, table, working, yes
+from celosia.host.data import digits_network, load_digits
+from celosia.host.session import Outcome, prepare, run
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.registry import ENGINES
+
+
+def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[str, Any]]:
+    """Run the digits on one engine.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    folder : Path
+        Where the Verilog of what ran is written.
+
+    Returns
+    -------
+    outcome : Outcome
+    report : dict
+        Plain values: what ``celosia demo --json`` prints.
+    """
+    from celosia.sim import reference
+
+    with working(f"generating {describe(config)}") as stage:
+        verilog = write_part("accelerator", config, folder, force=True, progress=stage)
+    model = digits_network()
+    images, labels = load_digits("test")
+    calibration, _ = load_digits("train")
+    network, inputs = prepare(model, images, config, calibration=calibration)
+    with simulated_device(config) as machine, working(f"{len(images)} images through {describe(config)}"):
+        outcome = run(network, inputs, machine, reference)
+    assert outcome.outputs is not None, "a machine gives outputs"
+
+    def accuracy(outputs: np.ndarray) -> float:
+        return float(np.mean(outputs.argmax(axis=1) == labels))
+
+    return outcome, {
+        "engine": config.engine_name,
+        "config_hash": config.hash,
+        "images": len(images),
+        "accuracy_float": accuracy(model.evaluate(images)),
+        "accuracy_golden": accuracy(outcome.golden),
+        "accuracy_rtl": accuracy(outcome.outputs),
+        "bit_exact": outcome.bit_exact,
+        "cycle_exact": outcome.cycle_exact,
+        "cycles": outcome.cycles,
+        "cycles_per_image": outcome.cycles_per_input,
+        "macs_per_image": network.macs,
+        "utilization": outcome.utilization,
+        "causes": outcome.causes,
+        "cycles_per_second": round(machine.cycles_per_second),
+        "verilog": str(verilog),
+    }
+
+
+def demo(
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    settings: Settings = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the Verilog, one folder per engine.")
+    ] = Path("build/demo"),
+    as_json: Json = False,
+) -> None:
+    """Read 445 handwritten digits on every engine, in RTL.
+
+    A small float network is quantized, compiled and run on the accelerator's RTL under Verilator, link included. Every
+    output is compared with the golden model and every cycle counter with the cycle model.
+    """
+    begin = time.perf_counter()
+    chosen = [read_config(file=config, rows=rows, cols=cols, settings=settings)]
+    if config is None:
+        chosen = [read_config(name, rows=rows, cols=cols, settings=settings) for name in ENGINES]
+    results = []
+    for accelerator in chosen:
+        outcome, report = demo_engine(accelerator, output / accelerator.engine_name)
+        results.append((outcome, report))
+        if as_json:
+            emit(report)
+    if not as_json:
+        _show([outcome for outcome, _ in results], [report for _, report in results], time.perf_counter() - begin)
+    wrong = [outcome for outcome, _ in results if not (outcome.bit_exact and outcome.cycle_exact)]
+    for outcome in wrong:
+        note(f"{describe(outcome.program.config)}: {outcome.mismatch or 'the cycles could not be compared.'}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float) -> None:
+    network = outcomes[0].program.network
+    sizes = "-".join(map(str, [network.input_shape[0], *(layer.output_shape[0] for layer in network.layers)]))
+    grid = table("", *(describe(outcome.program.config) for outcome in outcomes))
+    grid.title = f"{reports[0]['images']} handwritten digits, network {sizes}, {network.macs:,} MACs each"
+    for name, key in (("float", "accuracy_float"), ("golden model", "accuracy_golden"), ("RTL", "accuracy_rtl")):
+        grid.add_row(f"accuracy, {name}", *(f"{report[key]:.2%}" for report in reports))
+    grid.add_section()
+    grid.add_row("every output equals the golden model's", *(yes(report["bit_exact"]) for report in reports))
+    grid.add_row("every counter equals the cycle model's", *(yes(report["cycle_exact"]) for report in reports))
+    grid.add_section()
+    grid.add_row("cycles per image", *(f"{report['cycles_per_image']:.1f}" for report in reports))
+    grid.add_row("utilization: MACs / (PEs × cycles)", *(f"{report['utilization']:.1%}" for report in reports))
+    parts = [shares(report["causes"]) for report in reports]
+    for cause in dict.fromkeys(name for part in parts for name in part):
+        grid.add_row(f"  cycles: {cause}", *(f"{part.get(cause, 0):.1%}" for part in parts))
+    grid.add_section()
+    grid.add_row("simulated cycles per second", *(f"{report['cycles_per_second']:,}" for report in reports))
+    show(grid)
+    for report in reports:
+        show(f"Verilog: {report['verilog']}")
+    show(f"{seconds:.1f} s")

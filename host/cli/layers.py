@@ -1,0 +1,62 @@
+"""Where the cycles of each layer go, as a table and as plain values."""
+
+from typing import Any
+
+from celosia.host.cli.output import shares, show, table
+from celosia.host.session import Outcome
+
+_TOLD = 3  # causes told per layer
+
+
+def layer_reports(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return a report of each layer: shape and tiles of one iteration, cycles of all iterations, where the weights are.
+
+    The cycles are the cycle model's, which an exact run had, too.
+    """
+    pes = outcome.program.config.engine.pe_count
+    reports = []
+    for layer, causes in zip(outcome.program.layers, outcome.prediction.by_layer, strict=True):
+        M, K, N = layer.shape
+        cycles = sum(causes.values())
+        reports.append(
+            {
+                "name": layer.name,
+                "m": M,
+                "k": K,
+                "n": N,
+                "tiles": {name: layer.fields[name] for name in ("blocks", "k_tiles", "n_tiles") if name in layer.fields},
+                "cycles": cycles * outcome.iterations,
+                "causes": {name: count * outcome.iterations for name, count in causes.items()},
+                "utilization": layer.macs / (pes * cycles),
+                "weights": layer.reason,
+            }
+        )
+    return reports
+
+
+def show_layers(reports: list[dict[str, Any]], *, modelled: bool) -> None:
+    """Print a table of the layers, then where their weights are.
+
+    Parameters
+    ----------
+    reports : list of dict
+        From `layer_reports`.
+    modelled : bool
+        Whether the cycles are nothing but the cycle model's: no counters were compared with them.
+    """
+    title = "Layers; cycles by the cycle model, streams never waiting" if modelled else "Layers"
+    grid = table("layer", "M × K × N", "tiles", "cycles", "utilization", "cycles by cause", title=title)
+    grid.columns[-1].justify = "left"
+    for report in reports:
+        told = list(shares(report["causes"]).items())[:_TOLD]
+        grid.add_row(
+            report["name"],
+            f"{report['m']} × {report['k']} × {report['n']}",
+            " × ".join(map(str, report["tiles"].values())),
+            f"{report['cycles']:,}",
+            f"{report['utilization']:.1%}",
+            "\n".join(f"{name} {share:.0%}" for name, share in told),
+        )
+    show(grid)
+    for report in reports:
+        show(f"{report['name']}: weights {report['weights']}")

@@ -1,0 +1,128 @@
+"""Machines that commands run programs on: simulated ones, built on first use and timed."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from celosia.host.cli.output import notices, working
+from celosia.host.device import Device
+from celosia.host.pack.bits import Words
+from celosia.host.program import Program
+from celosia.host.session import DeviceMachine, Machine
+from celosia.hw.config import AcceleratorConfig
+
+
+class CoreMachine:
+    """A simulated core without its link, as a machine: a streamed weight word is there in every cycle."""
+
+    weights_never_wait = True
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        self._program: Program | None = None
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """Config of the core."""
+        return self.core.config
+
+    def load(self, program: Program) -> None:
+        """Write the program's memories."""
+        for memory, words in program.image.items():
+            self.core.write(memory, words)
+        self._program = program
+
+    def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
+        """Write inputs, run, read results."""
+        assert self._program is not None, "load comes before iterate"
+        program = self._program
+        self.core.write("inputs", inputs)
+        limit = 100_000_000
+        run = self.core.run(program.run_parameters(1, stream=False), weights=program.weight_stream, limit=limit)
+        return self.core.read("outputs", program.output_words), run.causes
+
+
+class TimedMachine:
+    """A simulated machine with a stopwatch."""
+
+    def __init__(self, machine: Machine, clock: Any) -> None:
+        self._machine, self._clock = machine, clock
+        self.cycles, self.seconds = 0, 0.0
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """Config of the machine."""
+        return self._machine.config
+
+    @property
+    def weights_never_wait(self) -> bool:
+        """See `celosia.host.session.Machine`."""
+        return self._machine.weights_never_wait
+
+    @property
+    def cycles_per_second(self) -> float:
+        """Clock cycles simulated per second, transfers included."""
+        return self.cycles / self.seconds if self.seconds else 0.0
+
+    def load(self, program: Program) -> None:
+        """Take a program."""
+        with self._watch():
+            self._machine.load(program)
+
+    def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
+        """Run one iteration."""
+        with self._watch():
+            return self._machine.iterate(inputs)
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        cycle, begin = self._clock.cycle, time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - begin
+        # A core begins to count anew with each run.
+        self.cycles += self._clock.cycle - cycle if self._clock.cycle >= cycle else self._clock.cycle
+
+
+@contextmanager
+def simulated_device(config: AcceleratorConfig) -> Iterator[TimedMachine]:
+    """Build or fetch the whole accelerator's simulator."""
+    from celosia.sim.device import SimulatedDevice
+    from celosia.sim.rtl import SlowSimulation
+
+    with notices(SlowSimulation), working(f"building the simulator of {describe(config)}") as report:
+        transport = SimulatedDevice(config, progress=report)
+    with Device(transport) as device:
+        yield TimedMachine(DeviceMachine(device), transport)
+
+
+@contextmanager
+def simulated_core(config: AcceleratorConfig, *, waves: str = "") -> Iterator[Any]:
+    """Build or fetch the core's simulator: a `celosia.sim.core.CoreSimulator`."""
+    from celosia.sim.core import CoreSimulator
+    from celosia.sim.rtl import SlowSimulation
+
+    with notices(SlowSimulation), working(f"building the simulator of {describe(config)}") as report:
+        core = CoreSimulator(config, report, waves=waves)
+    try:
+        yield core
+    finally:
+        core.close()
+
+
+@contextmanager
+def simulated(part: str, config: AcceleratorConfig) -> Iterator[TimedMachine]:
+    """Build or fetch the simulator of an accelerator or of a core."""
+    if part == "core":
+        with simulated_core(config) as core:
+            yield TimedMachine(CoreMachine(core), core.sim)
+    else:
+        with simulated_device(config) as machine:
+            yield machine
+
+
+def describe(config: AcceleratorConfig) -> str:
+    """Return a few words that name a config: its engine, and its array if it has one."""
+    engine = config.engine
+    rows, cols = getattr(engine, "rows", None), getattr(engine, "cols", None)
+    return f"{config.engine_name} {rows}×{cols}" if rows and cols else config.engine_name

@@ -1,0 +1,191 @@
+"""celosia run: a model file on an accelerator's RTL, compared with the golden model."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from celosia.host.cli.layers import layer_reports, show_layers
+from celosia.host.cli.machines import describe, simulated
+from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
+from celosia.host.cli.output import emit, note, shares, show, table, working, yes
+from celosia.host.errors import CelosiaError
+from celosia.host.files import replacing
+from celosia.host.models import read_model
+from celosia.host.models.float_ir import FloatNetwork
+from celosia.host.models.integers import container
+from celosia.host.models.ir import Network
+from celosia.host.session import Outcome, check_inputs, prepare, run
+from celosia.hw.config import AcceleratorConfig
+
+SHOWN = 10  # inputs whose class is shown
+
+
+class RunPart(StrEnum):
+    """What runs the model."""
+
+    ACCELERATOR = "accelerator"
+    CORE = "core"
+
+
+def run_model(
+    model: Annotated[Path, typer.Argument(help="Model file: .npz or .onnx, float or quantized.")],
+    inputs: Annotated[
+        Path, typer.Option("--input", "-i", metavar="X.npy", help="Inputs, one per entry of the first axis.")
+    ],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="Y.npy", help="Right classes, for the accuracy.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", metavar="X.npy", help="Typical inputs to quantize a float model with; else --input."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT.npy", help="Write the outputs: real values of a float model, else integers."),
+    ] = None,
+    config: ConfigFile = None,
+    rows: Rows = None,
+    cols: Cols = None,
+    settings: Settings = None,
+    part: Annotated[
+        RunPart, typer.Option("--part", help="Simulate the whole accelerator, or its core without the link.")
+    ] = RunPart.ACCELERATOR,
+    golden_only: Annotated[
+        bool, typer.Option("--golden-only", help="No RTL: outputs of the golden model, cycles of the cycle model.")
+    ] = False,
+    clock: Annotated[float, typer.Option("--clock", metavar="MHZ", help="Clock that times are told for.")] = 100.0,
+    as_json: Json = False,
+) -> None:
+    """Run a model on the RTL and compare it with the golden model and the cycle model."""
+    if not 0 < clock < float("inf"):
+        raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
+    if output is not None:
+        _check_writable(output)
+    chosen = read_config(file=config, rows=rows, cols=cols, settings=settings)
+    read = read_model(model)
+    values = _inputs(read, inputs)
+    typical = None if calibration is None else _inputs(read, calibration)
+    right = None if labels is None else _labels(labels, len(values))
+    network, integers = prepare(read, values, chosen, calibration=typical)
+    outcome = _execute(network, integers, chosen, part.value, golden_only)
+    if output is not None:
+        real = isinstance(read, FloatNetwork)
+        kind = container(network.output_dtype)
+        with replacing(output) as file:
+            np.save(file, network.dequantize_output(outcome.results) if real else outcome.results.astype(kind))
+    report = _report(outcome, model, right, clock, output)
+    if as_json:
+        emit(report)
+    else:
+        _show(outcome, report, clock)
+    if not outcome.exact:
+        note(outcome.mismatch)
+        raise typer.Exit(1)
+
+
+def _execute(
+    network: Network, inputs: np.ndarray, config: AcceleratorConfig, part: str, golden_only: bool
+) -> Outcome:
+    from celosia.host.compile import compile_network
+    from celosia.sim import reference
+
+    if golden_only:
+        return run(network, inputs, None, reference, config=config)
+    compile_network(network, config, batch=len(inputs))  # whatever does not fit is told before a long build
+    with simulated(part, config) as machine, working(f"{len(inputs)} inputs through {describe(config)}") as stage:
+        return run(
+            network, inputs, machine, reference, progress=lambda done, of: stage(f"{done}/{of}") if of > 1 else None
+        )
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a .npy file.
+
+    Raises
+    ------
+    CelosiaError
+        It is none.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise CelosiaError(f"{path}: it is no .npy file of numbers; numpy.save writes one.") from None
+    if not isinstance(array, np.ndarray):
+        raise CelosiaError(f"{path}: it holds several arrays; a .npy file of one is needed.")
+    return array
+
+
+def _inputs(model: Network | FloatNetwork, path: Path) -> np.ndarray:
+    try:
+        return check_inputs(model, read_array(path))
+    except CelosiaError as error:
+        raise CelosiaError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _labels(path: Path, count: int) -> np.ndarray:
+    labels = read_array(path)
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise CelosiaError(
+            f"{path}: labels have shape {labels.shape} and type {labels.dtype}, but {count} inputs need integers ({count},)."
+        )
+    return labels
+
+
+def _check_writable(output: Path) -> None:
+    folder = output.parent
+    if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise CelosiaError(f"{output} cannot be written; it must be a file in a folder that exists and can be written.")
+
+
+def _report(
+    outcome: Outcome, model: Path, labels: np.ndarray | None, clock: float, output: Path | None
+) -> dict[str, Any]:
+    config, classes = outcome.program.config, outcome.results.reshape(len(outcome.results), -1).argmax(axis=1)
+    return {
+        "model": str(model),
+        "engine": config.engine_name,
+        "config_hash": config.hash,
+        "inputs": len(classes),
+        "iterations": outcome.iterations,
+        "bit_exact": outcome.bit_exact,
+        "cycle_exact": outcome.cycle_exact,
+        "accuracy": None if labels is None else float(np.mean(classes == labels)),
+        "top1": classes.tolist(),
+        "cycles": outcome.cycles,
+        "cycles_per_input": outcome.cycles_per_input,
+        "clock_mhz": clock,
+        "microseconds_per_input": outcome.cycles_per_input / clock,
+        "utilization": outcome.utilization,
+        "causes": outcome.causes,
+        "layers": layer_reports(outcome),
+        "output": None if output is None else str(output),
+    }
+
+
+def _show(outcome: Outcome, report: dict[str, Any], clock: float) -> None:
+    show(f"{outcome.program.network.name} on {describe(outcome.program.config)}, config {report['config_hash']}", "")
+    show_layers(report["layers"], modelled=outcome.cycle_exact is not True)
+    grid = table("", "all layers")
+    names = outcome.program.network.labels
+    first = ", ".join(names[index] if names else str(index) for index in report["top1"][:SHOWN])
+    grid.add_row("inputs", f"{report['inputs']:,}")
+    if report["accuracy"] is not None:
+        grid.add_row("accuracy", f"{report['accuracy']:.2%}")
+    grid.add_row("every output equals the golden model's", yes(outcome.bit_exact, "golden model only"))
+    unknown = "the cycle model only" if outcome.outputs is None else "no: weights come over the link"
+    grid.add_row("every counter equals the cycle model's", yes(outcome.cycle_exact, unknown))
+    grid.add_row("cycles", f"{outcome.cycles:,}")
+    grid.add_row("cycles per input", f"{outcome.cycles_per_input:,.1f}")
+    microseconds = report["microseconds_per_input"]
+    grid.add_row(f"time per input at {clock:g} MHz", f"{microseconds:,.2f} µs")
+    grid.add_row(f"inputs per second at {clock:g} MHz", f"{1e6 / microseconds:,.0f}")
+    grid.add_row("utilization: MACs / (PEs × cycles)", f"{outcome.utilization:.1%}")
+    for cause, share in shares(outcome.causes).items():
+        grid.add_row(f"  cycles: {cause}", f"{share:.1%}")
+    show("", grid, f"top-1 of the first inputs: {first}")
+    if report["output"]:
+        show(f"outputs: {report['output']}")
