@@ -154,6 +154,8 @@ def _drop_aliases(module: Module) -> dict[str, list[str]]:
     taken_over: dict[str, str] = {}
     kept: list[tuple[Spec, Spec]] = []
     for left, right in module.connections:
+        if not left:
+            continue  # of 0 bits, such as the index of one lane
         target = _wire_of(left)
         low = sum(piece.width for piece in right)
         for piece in right:
