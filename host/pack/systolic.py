@@ -91,10 +91,11 @@ def tile_fields(engine: SystolicConfig, M: int, K: int, N: int, block_rows: int)
 def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
     """Choose how many activation vectors go through a tile at a time.
 
-    Half of the accumulators leaves room to drain one block while the next is summed; equal blocks leave no short one at
-    the end. Streamed weights would be sent again for every block, so there a block takes all the accumulators it needs.
+    The next tile takes `rows` cycles to load: a block of twice that hides it, and is short to drain when it is a layer's
+    last. Half of the accumulators leaves room to drain one block while the next is summed; equal blocks leave no short
+    one at the end. Streamed weights would be sent again for every block: there a block takes all the accumulators.
     """
-    most = engine.accumulator_rows if weights_stream else engine.accumulator_rows // 2
+    most = engine.accumulator_rows if weights_stream else min(2 * engine.rows, engine.accumulator_rows // 2)
     return -(-M // -(-M // most))
 
 
