@@ -3,21 +3,26 @@
 from typing import Any
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.link.checker import Checker
 from celosia.hw.link.gather import Gather
-from celosia.hw.link.packets import ADDRESS_WIDTH, HOST_READ_LATENCY, core_port, link_stream, most_lanes
+from celosia.hw.link.packets import ADDRESS_WIDTH, HEADER, HOST_READ_LATENCY, core_port, link_stream, most_lanes
 from celosia.hw.link.receiver import Receiver
 from celosia.hw.link.report import Identity, Report
 from celosia.hw.link.run import RunLoader
 from celosia.hw.link.scatter import Scatter
 from celosia.hw.link.sender import Sender
-from celosia.hw.protocol import ANSWER_MAGIC, STREAM, WAIT, Opcode, StatusCode
+from celosia.hw.protocol import ANSWER_MAGIC, WAIT, Opcode, StatusCode, Target
 
 assert Identity.LATENCY == Report.LATENCY == HOST_READ_LATENCY
+
+FACTS = data.StructLayout(
+    {**{verb.name.lower(): 1 for verb in Opcode}, "to_weights": 1, "to_inputs": 1, "from_results": 1, "wait": 1}
+)
+"""What a header says, decoded."""
 
 
 class CommandProcessor(wiring.Component):
@@ -26,8 +31,8 @@ class CommandProcessor(wiring.Component):
     Every packet gets exactly one answer. A packet is checked before it changes anything. Operations on the streams of a
     run wait for the core; they end with an error when the run ends, or when a RESET waits behind them.
 
-    Throughput: a link word per cycle in both directions; about ten cycles per packet, which overlap the reception of
-    the next one. Back-pressure on both sides of the link at any time.
+    Throughput: a link word per cycle in both directions; about a dozen cycles per packet, which overlap the reception
+    of the next one. Back-pressure on both sides of the link at any time.
 
     Attributes
     ----------
@@ -47,7 +52,7 @@ class CommandProcessor(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        room = 2 * most_lanes(self.config) + 12  # covers the reads on their way, at a link word per cycle
+        room = 4 * most_lanes(self.config) + 12  # covers the reads on their way, at a link word per cycle
         m.submodules.receiver = self._receiver = Receiver(self.config.packet_words)
         m.submodules.packet_checker = self._checker = Checker(self.config)
         m.submodules.gather = self._gather = Gather(self.config)
@@ -57,7 +62,8 @@ class CommandProcessor(wiring.Component):
         m.submodules.scatter = self._scatter = Scatter(self.config, room)
         m.submodules.sender = self._sender = Sender(room)
 
-        self._header = self._receiver.o.payload
+        self._header: Any = Signal(HEADER, reset_less=True)  # of the packet that is being executed
+        self._facts: Any = Signal(FACTS, reset_less=True)  # about it, a cycle later
         self._address = Signal(ADDRESS_WIDTH)
         self._error = Signal(8)  # the first since the last reset
         self._expired = Signal()  # the watchdog ended the last run
@@ -100,7 +106,8 @@ class CommandProcessor(wiring.Component):
             gather.i.valid.eq(words.valid & gather.busy),
             gather.i.payload.eq(words.payload),
             words.ready.eq(run.i.ready | gather.i.ready),
-            gather.target.eq(self._header.target),
+            gather.to_weights.eq(self._facts.to_weights),
+            gather.to_inputs.eq(self._facts.to_inputs),
             gather.lanes.eq(self._checker.lanes),
             gather.count.eq(self._header.count),
         ]
@@ -114,7 +121,7 @@ class CommandProcessor(wiring.Component):
         m.d.comb += [
             self._identity.address.eq(self._address),
             self._report.address.eq(self._address),
-            scatter.from_results.eq((header.opcode == Opcode.READ) & header.target.bit_select(4, 1)),
+            scatter.from_results.eq(self._facts.from_results),
             scatter.room.eq(sender.room),
             scatter.lanes.eq(self._checker.lanes),
             scatter.count.eq(header.count),
@@ -124,8 +131,8 @@ class CommandProcessor(wiring.Component):
             sender.last.eq(self._answer[1]),
             sender.word.eq(scatter.word),
         ]
-        for opcode, source in ((Opcode.IDENTIFY, self._identity), (Opcode.STATUS, self._report)):
-            with m.If(header.opcode == opcode):
+        for is_source, source in ((self._facts.identify, self._identity), (self._facts.status, self._report)):
+            with m.If(is_source):
                 m.d.comb += [scatter.read_data.eq(source.data), scatter.lanes.eq(1), scatter.count.eq(source.words)]
         with m.If(self._answer[0]):
             m.d.comb += sender.word.eq(Cat(C(ANSWER_MAGIC, 8), header.opcode, header.sequence))
@@ -138,8 +145,8 @@ class CommandProcessor(wiring.Component):
     def _sequence(self, m: Module) -> None:
         receiver, checker, gather, scatter = self._receiver, self._checker, self._gather, self._scatter
         header, core = self._header, self.core
-        is_stream = (header.target & STREAM) != 0
         wait = Signal(range(checker.LATENCY))
+        good = Signal()
         given_up = Signal(8)  # why a stream operation ended early
         m.d.comb += [
             checker.header.eq(header),
@@ -154,9 +161,16 @@ class CommandProcessor(wiring.Component):
             ),
         ]
         over = ~core.busy | receiver.reset_waiting
+        m.d.sync += [
+            self._facts.to_weights.eq((header.opcode == Opcode.WRITE) & (header.target == Target.WEIGHT_STREAM)),
+            self._facts.to_inputs.eq((header.opcode == Opcode.WRITE) & (header.target == Target.INPUT_STREAM)),
+            self._facts.from_results.eq((header.opcode == Opcode.READ) & (header.target == Target.RESULT_STREAM)),
+            *(self._facts[verb.name.lower()].eq(header.opcode == verb) for verb in Opcode),
+            self._facts.wait.eq((header.target & WAIT) != 0),
+        ]
         with m.FSM(name="command"):
             with m.State("RECEIVE"):
-                m.d.sync += self._address.eq(header.address)
+                m.d.sync += [header.eq(receiver.o.payload), self._address.eq(receiver.o.payload.address)]
                 with m.If(receiver.o.valid):
                     m.next = "CHECK"
             with m.State("CHECK"):
@@ -164,14 +178,16 @@ class CommandProcessor(wiring.Component):
                 with m.If(wait == checker.LATENCY - 1):
                     m.d.sync += wait.eq(0)
                     m.next = "OPEN"
-            with m.State("OPEN"), m.If(self._sender.room != 0):
+            with m.State("OPEN"), m.If(self._sender.space):
                 m.d.comb += self._answer[0].eq(1)
-                m.d.sync += self._status.eq(checker.status)
+                m.d.sync += [self._status.eq(checker.status), good.eq(checker.status == StatusCode.OK)]
+                m.next = "DISPATCH"
+            with m.State("DISPATCH"):
                 m.next = "CLOSE"
-                with m.If(checker.status == StatusCode.OK):
+                with m.If(good):
                     self._dispatch(m)
             with m.State("WRITE"):
-                m.d.comb += gather.stop.eq(is_stream & over)
+                m.d.comb += gather.stop.eq((self._facts.to_weights | self._facts.to_inputs) & over)
                 with m.If(~gather.busy):
                     m.d.sync += self._status.eq(Mux(gather.complete, StatusCode.OK, given_up))
                     m.next = "CLOSE"
@@ -184,33 +200,33 @@ class CommandProcessor(wiring.Component):
                 m.d.sync += self._status.eq(self._run.status)
                 m.d.comb += core.run_start.eq(self._run.status == StatusCode.OK)
                 m.next = "CLOSE"
-            with m.State("AWAIT"), m.If(~core.busy | ((header.target & WAIT) == 0) | receiver.reset_waiting):
+            with m.State("AWAIT"), m.If(~core.busy | ~self._facts.wait | receiver.reset_waiting):
                 m.d.comb += scatter.start.eq(1)
                 m.next = "READ"
             with m.State("RESET"), m.If(~core.busy):
                 m.d.comb += self._forget.eq(1)
                 m.next = "CLOSE"
-            with m.State("CLOSE"), m.If(self._sender.room != 0):
+            with m.State("CLOSE"), m.If(self._sender.space):
                 m.d.comb += [self._answer[1].eq(1), receiver.o.ready.eq(1)]
                 m.next = "RECEIVE"
 
     def _dispatch(self, m: Module) -> None:
         """Start what a good packet asks for."""
-        with m.Switch(self._header.opcode):
-            with m.Case(Opcode.WRITE):
-                m.d.comb += self._gather.start.eq(1)
-                m.next = "WRITE"
-            with m.Case(Opcode.READ, Opcode.IDENTIFY):
-                m.d.comb += self._scatter.start.eq(1)
-                m.next = "READ"
-            with m.Case(Opcode.RUN):
-                m.d.comb += self._run.start.eq(1)
-                m.next = "LOAD"
-            with m.Case(Opcode.STATUS):
-                m.next = "AWAIT"
-            with m.Case(Opcode.RESET):
-                m.d.comb += self.core.run_abort.eq(1)
-                m.next = "RESET"
+        facts = self._facts
+        with m.If(facts.write):
+            m.d.comb += self._gather.start.eq(1)
+            m.next = "WRITE"
+        with m.If(facts.read | facts.identify):
+            m.d.comb += self._scatter.start.eq(1)
+            m.next = "READ"
+        with m.If(facts.run):
+            m.d.comb += self._run.start.eq(1)
+            m.next = "LOAD"
+        with m.If(facts.status):
+            m.next = "AWAIT"
+        with m.If(facts.reset):
+            m.d.comb += self.core.run_abort.eq(1)
+            m.next = "RESET"
 
     def _remember_errors(self, m: Module) -> None:
         """Keep the first error until a reset, whether a packet's or the watchdog's."""

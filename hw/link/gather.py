@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.link.packets import COUNT_WIDTH, most_lanes, widest_word
-from celosia.hw.protocol import Target
 
 
 class Gather(wiring.Component):
@@ -18,7 +17,8 @@ class Gather(wiring.Component):
     Attributes
     ----------
     start : Signal(1), in
-        Take `count` memory words of `lanes` link words each to `target`.
+        Take `count` memory words of `lanes` link words each; to the stream of weights or inputs if `to_weights` or
+        `to_inputs`, else to a memory.
     stop : Signal(1), in
         Give up; the word that is offered to a stream is withdrawn.
     busy : Signal(1), out
@@ -35,7 +35,8 @@ class Gather(wiring.Component):
 
     start: Signal
     stop: Signal
-    target: Signal
+    to_weights: Signal
+    to_inputs: Signal
     lanes: Signal
     count: Signal
     busy: Signal
@@ -53,7 +54,8 @@ class Gather(wiring.Component):
             {
                 "start": In(1),
                 "stop": In(1),
-                "target": In(8),
+                "to_weights": In(1),
+                "to_inputs": In(1),
                 "lanes": In(range(self._lanes + 1)),
                 "count": In(COUNT_WIDTH),
                 "busy": Out(1),
@@ -71,6 +73,7 @@ class Gather(wiring.Component):
         word = Signal(len(self.word), reset_less=True)
         full = Signal()
         lane = Signal(range(self._lanes))
+        last_lane = Signal(range(self._lanes))
         remaining = Signal(COUNT_WIDTH)
         take, handed = Signal(), Signal()
         m.d.comb += [
@@ -82,20 +85,19 @@ class Gather(wiring.Component):
             self.i.ready.eq(self.busy & (~full | (handed & (remaining != 1)))),
             take.eq(self.i.valid & self.i.ready),
         ]
-        with m.Switch(self.target):
-            with m.Case(Target.WEIGHT_STREAM):
-                m.d.comb += [self.o_weights.valid.eq(full), handed.eq(full & self.o_weights.ready)]
-            with m.Case(Target.INPUT_STREAM):
-                m.d.comb += [self.o_inputs.valid.eq(full), handed.eq(full & self.o_inputs.ready)]
-            with m.Default():
-                m.d.comb += [self.write.eq(full), handed.eq(full)]
+        with m.If(self.to_weights):
+            m.d.comb += [self.o_weights.valid.eq(full), handed.eq(full & self.o_weights.ready)]
+        with m.Elif(self.to_inputs):
+            m.d.comb += [self.o_inputs.valid.eq(full), handed.eq(full & self.o_inputs.ready)]
+        with m.Else():
+            m.d.comb += [self.write.eq(full), handed.eq(full)]
         with m.If(handed):
             m.d.sync += [full.eq(0), remaining.eq(remaining - 1)]
             with m.If(remaining == 1):
                 m.d.sync += self.busy.eq(0)
         with m.If(take):
             m.d.sync += lane.eq(lane + 1)
-            with m.If(lane == self.lanes - 1):
+            with m.If(lane == last_lane):
                 m.d.sync += [lane.eq(0), full.eq(1)]
             for index in range(self._lanes):
                 with m.If(lane == index):
@@ -103,5 +105,5 @@ class Gather(wiring.Component):
         with m.If(self.stop):
             m.d.sync += [self.busy.eq(0), full.eq(0)]
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), lane.eq(0), remaining.eq(self.count)]
+            m.d.sync += [self.busy.eq(1), lane.eq(0), last_lane.eq(self.lanes - 1), remaining.eq(self.count)]
         return m

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw.link.crc import Crc32
 from celosia.hw.link.packets import ADDRESS_WIDTH, COUNT_WIDTH, HEADER, link_stream
+from celosia.hw.link.skid import StreamRegister
 from celosia.hw.protocol import REQUEST_MAGIC, REQUEST_OVERHEAD, Opcode, StatusCode
 
 HEADER_WORDS = 3
@@ -21,8 +22,8 @@ class Receiver(wiring.Component):
     payload comes out of `o_words`. Taking `o` frees the slot and drops what is left of the payload. A packet longer
     than the slot is dropped to its `last` and comes out with status LENGTH.
 
-    Latency: `o` is valid two cycles after the last word. Throughput: a word per cycle, plus one cycle per packet.
-    Back-pressure: `i` waits while both slots are taken; `o_words` can be stalled at any time.
+    Latency: `o` is valid three cycles after the last word. Throughput: a word per cycle, plus two cycles
+    per packet. Back-pressure: `i` waits while both slots are taken; `o_words` can be stalled at any time.
 
     Parameters
     ----------
@@ -56,7 +57,8 @@ class Receiver(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        buffer: Any = Memory(shape=32, depth=2 * self.packet_words, init=[])
+        # What is read is never what is being written: no logic for that case.
+        buffer: Any = Memory(shape=32, depth=2 * self.packet_words, init=[], attrs={"no_rw_check": 1})
         m.submodules.buffer = buffer
         self._full = Signal(2)
         self._urgent = Signal(2)
@@ -74,11 +76,11 @@ class Receiver(wiring.Component):
         position = Signal(range(longest + 2))  # stops one beyond the longest packet
         first = Signal(init=1)
         torn = Signal()
-        closing = Signal()
+        closing, judged = Signal(), Signal()  # two cycles after the last word
         take = Signal()
         word = self.i.payload.data
         m.d.comb += [
-            self.i.ready.eq(~closing & ~self._full.bit_select(slot, 1)),
+            self.i.ready.eq(~closing & ~judged & ~self._full.bit_select(slot, 1)),
             take.eq(self.i.valid & self.i.ready),
             crc.word.eq(word),
             crc.valid.eq(take),
@@ -93,14 +95,20 @@ class Receiver(wiring.Component):
             m.d.sync += torn.eq((torn & ~first) | self.i.payload.bad)
             with m.If(position != longest + 1):
                 m.d.sync += position.eq(position + 1)
+        m.d.sync += judged.eq(closing)
         with m.If(closing):
-            m.d.sync += [closing.eq(0), slot.eq(~slot), position.eq(0)]
+            m.d.sync += closing.eq(0)
+        with m.If(judged):
+            m.d.sync += [slot.eq(~slot), position.eq(0)]
+        unfit = Signal()  # too short or too long
+        corrupt = Signal()
+        m.d.sync += [unfit.eq((position < REQUEST_OVERHEAD) | (position > longest)), corrupt.eq(~crc.good)]
         for index, header in enumerate(self._slots):
             with m.If(slot == index):
                 with m.If(take):
                     self._store_header(m, header, position)
-                with m.If(closing):
-                    self._close(m, index, header, position, torn, ~crc.good)
+                with m.If(judged):
+                    self._close(m, index, header, position, torn, unfit, corrupt)
 
     def _store_header(self, m: Module, header: Any, position: Signal) -> None:
         """Take the fields of a packet's first three words; until it is closed, `status` holds its magic byte."""
@@ -122,14 +130,16 @@ class Receiver(wiring.Component):
             with m.Case(2):
                 m.d.sync += [header.count.eq(word), header.many.eq(word[COUNT_WIDTH:].any())]
 
-    def _close(self, m: Module, index: int, header: Any, position: Signal, torn: Signal, corrupt: Value) -> None:
+    def _close(
+        self, m: Module, index: int, header: Any, position: Signal, torn: Signal, unfit: Signal, corrupt: Signal
+    ) -> None:
         """Judge the packet, the most general complaint first, and hand its slot over."""
         code = Signal(8, name=f"code_{index}")
         plain = header.origin & (header.target == 0) & (header.count == 0) & ~header.many
         length = position - REQUEST_OVERHEAD
         with m.If(torn):
             m.d.comb += code.eq(StatusCode.FRAMING)
-        with m.Elif((position < REQUEST_OVERHEAD) | (position > self.packet_words + REQUEST_OVERHEAD)):
+        with m.Elif(unfit):
             m.d.comb += code.eq(StatusCode.LENGTH)
         with m.Elif(corrupt):
             m.d.comb += code.eq(StatusCode.CRC)
@@ -147,7 +157,9 @@ class Receiver(wiring.Component):
         ]
 
     def _drain(self, m: Module, buffer: Any) -> None:
-        """Show the older slot, with its payload read ahead through two registers."""
+        """Show the older slot, with its payload read ahead through registers."""
+        m.submodules.register = register = StreamRegister(32)
+        wiring.connect(m, register.o, wiring.flipped(self.o_words))
         read = buffer.read_port()
         slot = Signal()
         index = Signal((self.packet_words - 1).bit_length(), init=HEADER_WORDS)
@@ -161,12 +173,13 @@ class Receiver(wiring.Component):
             self.o.valid.eq(self._full.bit_select(slot, 1)),
             self.o.payload.eq(header),
             release.eq(self.o.valid & self.o.ready),
-            shift.eq(~valid | self.o_words.ready),
+            shift.eq(~valid | register.i.ready),
             fetch.eq(~waiting | shift),
             read.addr.eq(Cat(index, slot)),
             read.en.eq(fetch),
-            self.o_words.valid.eq(valid),
-            self.o_words.payload.eq(word),
+            register.i.valid.eq(valid),
+            register.i.payload.eq(word),
+            register.flush.eq(release),
         ]
         with m.If(shift):
             m.d.sync += [valid.eq(waiting), word.eq(read.data)]

@@ -1,8 +1,10 @@
 """What the device says about itself: its identity, and its state and counters, as words to be read like a memory."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -75,18 +77,15 @@ class Report(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         counters = [self.total_cycles, *(self.cause_cycles[index] for index in range(self._causes))]
-        index = Signal(range(len(counters)))
+        chosen = Signal(len(counters))  # one hot: gates and ORs take a third of the LUTs of a multiplexer
         counter = Signal(48, reset_less=True)
-        head = Signal(32, reset_less=True)
-        word = Signal(32, reset_less=True)
-        is_head, is_high = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.comb += index.eq((self.address - 1)[1:])
+        is_head, is_high = Signal(2, reset_less=True), Signal(2, reset_less=True)
+        head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8))
         m.d.sync += [
-            is_head.eq(self.address == 0),
-            is_high.eq(~self.address[0]),
-            counter.eq(Array(counters)[index]),
-            head.eq(Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8))),
-            word.eq(Mux(is_head, head, Mux(is_high, counter[32:], counter[:32]))),
-            self.data.eq(word),
+            *(chosen[index].eq((self.address - 1) >> 1 == index) for index in range(len(counters))),
+            counter.eq(reduce(or_, (value & pick.replicate(48) for value, pick in zip(counters, chosen, strict=True)))),
+            is_head.eq(Cat(self.address == 0, is_head[0])),
+            is_high.eq(Cat(~self.address[0], is_high[0])),
+            self.data.eq(Mux(is_head[1], head, Mux(is_high[1], counter[32:], counter[:32]))),
         ]
         return m

@@ -51,8 +51,8 @@ class RunLoader(wiring.Component):
         m = Module()
         run = Signal(run_layout(), reset_less=True)
         position = Signal(range(RUN_WORDS + 1))
-        foreign = Signal()  # the hash is another config's
-        wrong = Signal()
+        foreign = Signal(2)  # halves of the hash that are another config's
+        wrong = Signal(RUN_WORDS)  # for each word, whether it is out of its range
         take = Signal()
         m.d.comb += [
             self.run.eq(run),
@@ -64,9 +64,11 @@ class RunLoader(wiring.Component):
             self._load(m, position, run, foreign, wrong)
         with m.If(self.busy & (position == RUN_WORDS)):
             m.d.sync += self.busy.eq(0)
-            m.d.sync += self.status.eq(Mux(foreign, StatusCode.CONFIG, Mux(wrong, StatusCode.PARAMETER, StatusCode.OK)))
+            m.d.sync += self.status.eq(
+                Mux(foreign.any(), StatusCode.CONFIG, Mux(wrong.any(), StatusCode.PARAMETER, StatusCode.OK))
+            )
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), position.eq(0), foreign.eq(0), wrong.eq(0)]
+            m.d.sync += [self.busy.eq(1), position.eq(0)]
         return m
 
     def _load(self, m: Module, position: Signal, run: Any, foreign: Signal, wrong: Signal) -> None:
@@ -80,15 +82,15 @@ class RunLoader(wiring.Component):
         with m.Switch(position):
             with m.Case(PROGRAM):
                 m.d.sync += [run.program.eq(word[:16]), run.layers.eq(word[16:])]
-                m.d.sync += wrong.eq((word[:16] >= self.config.program_depth) | (word[16:] == 0))
+                m.d.sync += wrong[PROGRAM].eq((word[:16] >= self.config.program_depth) | (word[16:] == 0))
             with m.Case(ITERATIONS):
-                m.d.sync += [run.iterations.eq(word), wrong.eq(wrong | (word == 0))]
+                m.d.sync += [run.iterations.eq(word), wrong[ITERATIONS].eq(word == 0)]
             for number, (name, limit) in limits.items():
                 with m.Case(number):
-                    m.d.sync += [run[name].eq(word), wrong.eq(wrong | (word > limit))]
+                    m.d.sync += [run[name].eq(word), wrong[number].eq(word > limit)]
             with m.Case(FLAGS):
-                m.d.sync += wrong.eq(wrong | (word != 0))
+                m.d.sync += wrong[FLAGS].eq(word != 0)
             with m.Case(HASH_LOW):
-                m.d.sync += foreign.eq(word != expected & 0xFFFFFFFF)
+                m.d.sync += foreign[0].eq(word != expected & 0xFFFFFFFF)
             with m.Case(HASH_HIGH):
-                m.d.sync += foreign.eq(foreign | (word != expected >> 32))
+                m.d.sync += foreign[1].eq(word != expected >> 32)

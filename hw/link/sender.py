@@ -28,6 +28,8 @@ class Sender(wiring.Component):
         Words to reserve in this cycle.
     room : Signal, out
         Words not yet reserved.
+    space : Signal(1), out
+        There was room for two words in the cycle before.
     push, word, last : Signal, in
         A word that was reserved in this cycle or earlier.
     o : stream of `BEAT`, out
@@ -35,6 +37,7 @@ class Sender(wiring.Component):
 
     reserve: Signal
     room: Signal
+    space: Signal
     push: Signal
     word: Signal
     last: Signal
@@ -46,6 +49,7 @@ class Sender(wiring.Component):
             {
                 "reserve": In(range(room + 1)),
                 "room": Out(range(room + 1)),
+                "space": Out(1),
                 "push": In(1),
                 "word": In(32),
                 "last": In(1),
@@ -79,5 +83,5 @@ class Sender(wiring.Component):
             m.d.comb += [self.o.valid.eq(queue.r_rdy), self.o.payload.data.eq(queue.r_data[:32])]
         with m.If(sent):
             m.d.sync += [first.eq(ending), ending.eq(~ending & queue.r_data[32])]
-        m.d.sync += room.eq(room - self.reserve + pop)
+        m.d.sync += [room.eq(room - self.reserve + pop), self.space.eq(room > 1)]
         return m
