@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -73,6 +74,34 @@ class _Stream:
             ctx.set(driven, 0)
 
 
+class _Server:
+    """Carries out one order per step of simulated time; time stands still in between.
+
+    It knows nothing of the simulator's owner, so that an owner that is dropped without `close` can end it: a testbench
+    still waiting when Python collects it is reported as an error.
+    """
+
+    def __init__(self, top: Module) -> None:
+        self._order: Callable[[Any], Any] | None = None
+        self._answer: Any = None
+        self.simulator = AmaranthSimulator(top)
+        self.simulator.add_testbench(self._serve)
+
+    async def _serve(self, ctx: Any) -> None:
+        while self._order is not None:
+            self._answer = self._order(ctx)
+            self._order = None
+            await ctx.delay(1e-6)
+
+    def do(self, order: Callable[[Any], Any]) -> Any:
+        self._order = order
+        self.simulator.advance()
+        return self._answer
+
+    def end(self) -> None:
+        self.simulator.advance()
+
+
 class InterpretedSimulator(Simulator):
     """A component under Amaranth's simulator; see `Simulator`. Some hundred times slower than Verilator.
 
@@ -93,23 +122,11 @@ class InterpretedSimulator(Simulator):
         top.domains += self._clock
         top.submodules.dut = cast(Any, component)
         self._clk, self._rst = self._clock.clk, self._clock.rst  # type: ignore[attr-defined]
-        self._simulator = AmaranthSimulator(top)
-        self._simulator.add_testbench(self._serve)
-        self._order: Callable[[Any], Any] = lambda _ctx: None
-        self._answer: Any = None
+        self._server = _Server(top)
+        self._do = self._server.do
         self._waves = contextlib.ExitStack()
+        self._finalizer = weakref.finalize(self, self._server.end)
         self._trace_stop: int | None = None
-
-    async def _serve(self, ctx: Any) -> None:
-        """Carries out one order per step of simulated time; time stands still in between."""
-        while True:
-            self._answer = self._order(ctx)
-            await ctx.delay(1e-6)
-
-    def _do(self, order: Callable[[Any], Any]) -> Any:
-        self._order = order
-        self._simulator.advance()
-        return self._answer
 
     @property
     def cycle(self) -> int:
@@ -138,11 +155,12 @@ class InterpretedSimulator(Simulator):
         """Writes a VCD; Amaranth's writer begins before the first cycle, whatever ``start`` is."""
         if self._cycle:
             raise SimulationError(f"Amaranth's simulator writes waveforms from cycle 0 on; this is cycle {self._cycle}")
-        self._waves.enter_context(self._simulator.write_vcd(os.fspath(path)))
+        self._waves.enter_context(self._server.simulator.write_vcd(os.fspath(path)))
         self._trace_stop = stop
 
     def close(self) -> None:
         """Completes the waveform file."""
+        self._finalizer()
         self._waves.close()
 
     def _send(self, index: int, words: Words) -> None:
