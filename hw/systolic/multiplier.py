@@ -114,10 +114,14 @@ class Multiplier(wiring.Component):
     def _sb_mac16(self) -> Module:
         m = Module()
         a, b, product = self._align(m, 16)
-        low = ("C", "D", "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT", "OLOADTOP")
-        low += ("OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI", "ACCUMCI", "SIGNEXTIN")
-        registers = ("A_REG", "B_REG", "TOP_8x8_MULT_REG", "BOT_8x8_MULT_REG")
-        registers += ("PIPELINE_16x16_MULT_REG1", "PIPELINE_16x16_MULT_REG2")
+        low = (
+            *("C", "D", "AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT"),
+            *("OLOADTOP", "OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT", "CI", "ACCUMCI", "SIGNEXTIN"),
+        )
+        registers = (
+            *("A_REG", "B_REG", "TOP_8x8_MULT_REG", "BOT_8x8_MULT_REG"),
+            *("PIPELINE_16x16_MULT_REG1", "PIPELINE_16x16_MULT_REG2"),
+        )
         m.submodules.dsp = Instance(
             "SB_MAC16",
             **{f"p_{name}": Const(1, 1) for name in registers},
