@@ -1,6 +1,6 @@
 """CRC-32 of 32-bit words: IEEE 802.3, the one of Ethernet and zlib (CRC-32/ISO-HDLC in the RevEng catalogue)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,9 +21,10 @@ class Crc32(wiring.Component):
 
     Attributes
     ----------
-    first : Signal(1), in
-        The word begins a packet.
+    restart : Signal(1), in
+        The next word begins a packet.
     valid : Signal(1), in
+        Not together with `restart`.
     word : Signal(32), in
         Little endian: its least significant byte comes first.
     crc : Signal(32), out
@@ -32,22 +33,22 @@ class Crc32(wiring.Component):
         The packet so far ends with its own CRC.
     """
 
-    first: Signal
+    restart: Signal
     valid: Signal
     word: Signal
     crc: Signal
     good: Signal
 
     def __init__(self) -> None:
-        super().__init__({"first": In(1), "valid": In(1), "word": In(32), "crc": Out(32), "good": Out(1)})
+        super().__init__({"restart": In(1), "valid": In(1), "word": In(32), "crc": Out(32), "good": Out(1)})
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        register = Signal(32, reset_less=True)
+        register = Signal(32, init=INITIAL)
         mixed = Signal(32)
         columns = [step(1 << bit) for bit in range(32)]
         m.d.comb += [
-            mixed.eq(Mux(self.first, INITIAL, register) ^ self.word),
+            mixed.eq(register ^ self.word),
             self.crc.eq(~register),
             self.good.eq(register == RESIDUE),
         ]
@@ -58,4 +59,6 @@ class Crc32(wiring.Component):
                     for target in range(32)
                 )
             )
+        with m.If(self.restart):
+            m.d.sync += register.eq(INITIAL)
         return m

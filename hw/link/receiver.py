@@ -58,7 +58,8 @@ class Receiver(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
         # What is read is never what is being written: no logic for that case.
-        buffer: Any = Memory(shape=32, depth=2 * self.packet_words, init=[], attrs={"no_rw_check": 1})
+        attributes: Any = {"no_rw_check": 1}
+        buffer: Any = Memory(shape=32, depth=2 * self.packet_words, init=[], attrs=attributes)
         m.submodules.buffer = buffer
         self._full = Signal(2)
         self._urgent = Signal(2)
@@ -84,7 +85,7 @@ class Receiver(wiring.Component):
             take.eq(self.i.valid & self.i.ready),
             crc.word.eq(word),
             crc.valid.eq(take),
-            crc.first.eq(first),
+            crc.restart.eq(judged),
             # The payload starts at HEADER_WORDS and wraps around within its half: no second counter.
             write.addr.eq(Cat(position[: (self.packet_words - 1).bit_length()], slot)),
             write.data.eq(word),

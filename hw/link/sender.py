@@ -15,7 +15,7 @@ class Sender(wiring.Component):
     Whoever pushes must have reserved the room before: `reserve` words in a cycle in which `room` is at least as many.
     So data of fixed latency never has to wait. The word pushed with `last` ends the packet; the CRC follows by itself.
 
-    Latency: two cycles. Throughput: a word per cycle, plus one cycle per packet for the CRC.
+    Latency: three cycles. Throughput: a word per cycle, plus one cycle per packet for the CRC.
 
     Parameters
     ----------
@@ -63,25 +63,27 @@ class Sender(wiring.Component):
         m.submodules.queue = queue = SyncFIFOBuffered(width=33, depth=self.words + 2)
         m.submodules.crc = crc = Crc32()
         room = Signal(range(self.words + 1), init=self.words)
-        first = Signal(init=1)
         ending = Signal()  # the CRC is what goes out next
         sent, pop = Signal(), Signal()
+        push = Signal()
+        word = Signal(33, reset_less=True)
+        m.d.sync += [push.eq(self.push), word.eq(Cat(self.word, self.last))]
         m.d.comb += [
             self.room.eq(room),
-            queue.w_data.eq(Cat(self.word, self.last)),
-            queue.w_en.eq(self.push),
+            queue.w_data.eq(word),
+            queue.w_en.eq(push),
             sent.eq(self.o.valid & self.o.ready),
             pop.eq(sent & ~ending),
             queue.r_en.eq(pop),
             crc.word.eq(queue.r_data[:32]),
             crc.valid.eq(pop),
-            crc.first.eq(first),
+            crc.restart.eq(sent & ending),
         ]
         with m.If(ending):
             m.d.comb += [self.o.valid.eq(1), self.o.payload.data.eq(crc.crc), self.o.payload.last.eq(1)]
         with m.Else():
             m.d.comb += [self.o.valid.eq(queue.r_rdy), self.o.payload.data.eq(queue.r_data[:32])]
         with m.If(sent):
-            m.d.sync += [first.eq(ending), ending.eq(~ending & queue.r_data[32])]
+            m.d.sync += ending.eq(~ending & queue.r_data[32])
         m.d.sync += [room.eq(room - self.reserve + pop), self.space.eq(room > 1)]
         return m

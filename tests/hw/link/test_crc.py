@@ -19,11 +19,13 @@ def test_equals_zlib(length):
             crc = zlib.crc32(packet)
             words = [int.from_bytes(packet[at : at + 4], "little") for at in range(0, len(packet), 4)]
             spoiled = number % 2
+            ctx.set(dut.restart, 1)
+            await ctx.tick()
+            ctx.set(dut.restart, 0)
             for index, word in enumerate([*words, crc ^ spoiled << number]):
                 if source.random() < 0.3:  # a pause in which nothing may happen
                     ctx.set(dut.word, 0x5A5A5A5A)
                     await ctx.tick()
-                ctx.set(dut.first, index == 0)
                 ctx.set(dut.word, word)
                 ctx.set(dut.valid, 1)
                 if index == length:
