@@ -202,7 +202,7 @@ def _vectors(layers: Sequence[Dense], config: AcceleratorConfig, batch: int) -> 
             return batch
     if most < 1:
         raise CompileError(
-            f"one input of network does not fit the {memory} memory of {getattr(config, f'{memory}_depth')} words; "
+            f"one input of the network does not fit the {memory} memory of {getattr(config, f'{memory}_depth')} words; "
             f"set {memory}_depth higher."
         )
     return -(-batch // -(-batch // most))

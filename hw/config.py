@@ -18,6 +18,11 @@ class EngineConfig(Protocol):
     CAUSES: ClassVar[tuple[str, ...]]
 
     @property
+    def pe_count(self) -> int:
+        """Processing elements, which is also MACs per cycle."""
+        ...
+
+    @property
     def weight_word_width(self) -> int:
         """Bits of one word of the weight memory."""
         ...

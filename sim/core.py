@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Runs programs on the core's RTL without a link: random stalls on every stream, and the counters at the end."""
 
 from collections.abc import Callable

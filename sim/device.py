@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A simulated device: the accelerator's RTL behind the same transport a board offers."""
 
 from collections.abc import Callable, Sequence

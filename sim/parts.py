@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Parts of an accelerator that can be had as Verilog: the whole of it, its core, or its engine alone."""
 
 from collections.abc import Callable

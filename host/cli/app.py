@@ -32,7 +32,7 @@ app.command(
     "run",
     epilog=epilog(
         "celosia run mlp.npz --input images.npy --labels labels.npy",
-        "celosia run mlp.onnx --input images.npy --calibration typical.npy --rows 8 --cols 8 --output classes.npy",
+        "celosia run mlp.onnx --input x.npy --calibration typical.npy --rows 8",
         "celosia run mlp.npz --input images.npy --golden-only --json",
     ),
 )(run_model)
@@ -40,7 +40,7 @@ app.command(
     "simulate",
     epilog=epilog(
         "celosia simulate --m 64 --k 256 --n 64",
-        "celosia simulate --m 100 --k 100 --n 100 --rows 8 --cols 8 --stall 0.2 --seed 7",
+        "celosia simulate --m 64 --k 100 --n 10 --stall 0.2 --seed 7",
         "celosia simulate --m 16 --k 16 --n 16 --trace gemm.vcd --cycles 0:200",
     ),
 )(simulate)
@@ -48,7 +48,7 @@ app.command(
     "generate",
     epilog=epilog(
         "celosia generate systolic --output build/accelerator",
-        "celosia generate systolic --rows 8 --cols 8 --set weight_depth=4096 --part core --output build/core",
+        "celosia generate systolic --set weight_depth=4096 --part core -o build/core",
     ),
 )(generate)
 app.command("list", epilog=epilog("celosia list", "celosia list --json"))(list_engines)
@@ -91,10 +91,11 @@ def execute(arguments: list[str]) -> int:
 
 def _sentence(error: Exception) -> str:
     """Return what to tell about an error that a user can do something about; empty for any other."""
-    if hasattr(error, "format_message"):  # a wrong option or argument
+    told = getattr(error, "format_message", None)
+    if told is not None:  # a wrong option or argument
         context = getattr(error, "ctx", None)
         where = f" '{context.command_path} --help' shows what is right." if context else ""
-        return error.format_message() + where
+        return told().rstrip(".") + "." + where
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         return f"{named}{error.strerror or error}."

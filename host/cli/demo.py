@@ -12,7 +12,8 @@ from celosia.host.cli.machines import describe, simulated_device
 from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.data import digits_network, load_digits
-from celosia.host.session import Outcome, prepare, run
+from celosia.host.prepare import prepare
+from celosia.host.session import Outcome, run
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import ENGINES
 
@@ -104,7 +105,6 @@ def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float
     network = outcomes[0].program.network
     sizes = "-".join(map(str, [network.input_shape[0], *(layer.output_shape[0] for layer in network.layers)]))
     grid = table("", *(describe(outcome.program.config) for outcome in outcomes))
-    grid.title = f"{reports[0]['images']} handwritten digits, network {sizes}, {network.macs:,} MACs each"
     for name, key in (("float", "accuracy_float"), ("golden model", "accuracy_golden"), ("RTL", "accuracy_rtl")):
         grid.add_row(f"accuracy, {name}", *(f"{report[key]:.2%}" for report in reports))
     grid.add_section()
@@ -118,7 +118,8 @@ def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float
         grid.add_row(f"  cycles: {cause}", *(f"{part.get(cause, 0):.1%}" for part in parts))
     grid.add_section()
     grid.add_row("simulated cycles per second", *(f"{report['cycles_per_second']:,}" for report in reports))
-    show(grid)
+    about = f"{reports[0]['images']} handwritten digits, network {sizes}, {network.macs:,} MACs each"
+    show(f"[bold]{about}[/bold]", grid)
     for report in reports:
         show(f"Verilog: {report['verilog']}")
     show(f"{seconds:.1f} s")

@@ -29,10 +29,14 @@ def check_target(target: Path, *, force: bool) -> None:
     Raises
     ------
     CelosiaError
-        It exists and is not empty, unless `force` is given and everything in it was generated.
+        It exists and is not empty, unless `force` is given and everything in it was generated; or the folder above
+        it cannot be written.
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise CelosiaError(f"{target} exists and is no folder; give another --output.")
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise CelosiaError(f"{target} cannot be made; {above} is no folder that can be written.")
     if not target.exists() or not any(target.iterdir()):
         return
     manifest = read_manifest(target)
@@ -66,16 +70,21 @@ def write_folder(target: Path, files: Mapping[str, str], manifest: Mapping[str, 
     Raises
     ------
     CelosiaError
-        See `check_target`.
-    OSError
-        The target cannot be written.
+        See `check_target`; or it cannot be written.
     """
     check_target(target, force=force)
+    content = {"generator": GENERATOR, **manifest, "files": sorted(files)}
+    try:
+        _write(target, {**files, MANIFEST: json.dumps(content, indent=2) + "\n"})
+    except OSError as error:
+        raise CelosiaError(f"{target} cannot be written: {error.strerror}.") from None
+
+
+def _write(target: Path, files: Mapping[str, str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
-        content = {"generator": GENERATOR, **manifest, "files": sorted(files)}
-        for name, text in {**files, MANIFEST: json.dumps(content, indent=2) + "\n"}.items():
+        for name, text in files.items():
             (temporary / name).write_text(text, encoding="utf-8")
         temporary.chmod(0o777 & ~_umask())
         _swap(temporary, target)

@@ -6,6 +6,7 @@ from celosia.host.cli.output import shares, show, table
 from celosia.host.session import Outcome
 
 _TOLD = 3  # causes told per layer
+_LEAST = 0.005  # share of the cycles below which a cause is not told
 
 
 def layer_reports(outcome: Outcome) -> list[dict[str, Any]]:
@@ -24,7 +25,9 @@ def layer_reports(outcome: Outcome) -> list[dict[str, Any]]:
                 "m": M,
                 "k": K,
                 "n": N,
-                "tiles": {name: layer.fields[name] for name in ("blocks", "k_tiles", "n_tiles") if name in layer.fields},
+                "tiles": {
+                    name: layer.fields[name] for name in ("blocks", "k_tiles", "n_tiles") if name in layer.fields
+                },
                 "cycles": cycles * outcome.iterations,
                 "causes": {name: count * outcome.iterations for name, count in causes.items()},
                 "utilization": layer.macs / (pes * cycles),
@@ -48,7 +51,7 @@ def show_layers(reports: list[dict[str, Any]], *, modelled: bool) -> None:
     grid = table("layer", "M × K × N", "tiles", "cycles", "utilization", "cycles by cause", title=title)
     grid.columns[-1].justify = "left"
     for report in reports:
-        told = list(shares(report["causes"]).items())[:_TOLD]
+        told = [item for item in shares(report["causes"]).items() if item[1] >= _LEAST][:_TOLD]
         grid.add_row(
             report["name"],
             f"{report['m']} × {report['k']} × {report['n']}",

@@ -52,6 +52,7 @@ def read_config(
     if engine and name != engine:
         raise CelosiaError(f"{file}: the config is for engine {name!r}, not {engine!r}.")
     known = {field.name: field for field in fields(find_engine(name).config)}
+    others = {field.name for field in fields(AcceleratorConfig)} - {"engine"}
     given = values.get(name, {})
     if not isinstance(given, dict):
         raise CelosiaError(f"{file}: {name!r} must be a JSON object of the engine's parameters.")
@@ -63,7 +64,12 @@ def read_config(
             parts[key] = value
     for setting in settings or []:
         key, value = _parse_setting(setting)
+        if key not in known and key not in others:
+            raise CelosiaError(f"--set {setting!r}: there is no parameter {key!r}; celosia list shows those there are.")
         (parts if key in known else rest)[key] = value
+    missing = [key for key in required if key not in parts]
+    if missing:
+        raise CelosiaError(f"{file}: the {name} config lacks {missing[0]!r}; give it there or with --set.")
     try:
         return AcceleratorConfig.from_json({**rest, "engine": name, name: parts})
     except ValueError as error:

@@ -52,11 +52,18 @@ def shares(causes: Mapping[str, int]) -> dict[str, float]:
 
 
 @contextmanager
-def working(what: str) -> Iterator[Report]:
-    """Show what takes long, and its stages, while the block runs; one line per stage where there is no terminal."""
+def working(what: str, *, log: bool = True) -> Iterator[Report]:
+    """Show what takes long, and its stages, while the block runs.
+
+    Parameters
+    ----------
+    what : str
+    log : bool
+        Print a line per stage where there is no terminal.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda stage: note(f"{what}: {stage}")
+        yield lambda stage: note(f"{what}: {stage}") if log else None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:

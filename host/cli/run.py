@@ -18,7 +18,8 @@ from celosia.host.models import read_model
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.integers import container
 from celosia.host.models.ir import Network
-from celosia.host.session import Outcome, check_inputs, prepare, run
+from celosia.host.prepare import check_inputs, prepare
+from celosia.host.session import Outcome, run
 from celosia.hw.config import AcceleratorConfig
 
 SHOWN = 10  # inputs whose class is shown
@@ -41,11 +42,15 @@ def run_model(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option("--calibration", metavar="X.npy", help="Typical inputs to quantize a float model with; else --input."),
+        typer.Option(
+            "--calibration", metavar="X.npy", help="Typical inputs to quantize a float model with; else --input."
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="OUT.npy", help="Write the outputs: real values of a float model, else integers."),
+        typer.Option(
+            "--output", "-o", metavar="OUT.npy", help="Write the outputs: real values of a float model, else integers."
+        ),
     ] = None,
     config: ConfigFile = None,
     rows: Rows = None,
@@ -87,19 +92,16 @@ def run_model(
         raise typer.Exit(1)
 
 
-def _execute(
-    network: Network, inputs: np.ndarray, config: AcceleratorConfig, part: str, golden_only: bool
-) -> Outcome:
+def _execute(network: Network, inputs: np.ndarray, config: AcceleratorConfig, part: str, golden_only: bool) -> Outcome:
     from celosia.host.compile import compile_network
     from celosia.sim import reference
 
     if golden_only:
         return run(network, inputs, None, reference, config=config)
     compile_network(network, config, batch=len(inputs))  # whatever does not fit is told before a long build
-    with simulated(part, config) as machine, working(f"{len(inputs)} inputs through {describe(config)}") as stage:
-        return run(
-            network, inputs, machine, reference, progress=lambda done, of: stage(f"{done}/{of}") if of > 1 else None
-        )
+    what = f"{len(inputs)} inputs through {describe(config)}"
+    with simulated(part, config) as machine, working(what, log=False) as stage:
+        return run(network, inputs, machine, reference, progress=lambda done, of: stage(f"{done}/{of}"))
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -130,7 +132,8 @@ def _labels(path: Path, count: int) -> np.ndarray:
     labels = read_array(path)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise CelosiaError(
-            f"{path}: labels have shape {labels.shape} and type {labels.dtype}, but {count} inputs need integers ({count},)."
+            f"{path}: labels have shape {labels.shape} and type {labels.dtype}, "
+            f"but {count} inputs need integers ({count},)."
         )
     return labels
 
@@ -171,12 +174,12 @@ def _show(outcome: Outcome, report: dict[str, Any], clock: float) -> None:
     show_layers(report["layers"], modelled=outcome.cycle_exact is not True)
     grid = table("", "all layers")
     names = outcome.program.network.labels
-    first = ", ".join(names[index] if names else str(index) for index in report["top1"][:SHOWN])
+    first = ", ".join(str(names[index]) if names else str(index) for index in report["top1"][:SHOWN])
     grid.add_row("inputs", f"{report['inputs']:,}")
     if report["accuracy"] is not None:
         grid.add_row("accuracy", f"{report['accuracy']:.2%}")
     grid.add_row("every output equals the golden model's", yes(outcome.bit_exact, "golden model only"))
-    unknown = "the cycle model only" if outcome.outputs is None else "no: weights come over the link"
+    unknown = "cycle model only" if outcome.outputs is None else "not compared"
     grid.add_row("every counter equals the cycle model's", yes(outcome.cycle_exact, unknown))
     grid.add_row("cycles", f"{outcome.cycles:,}")
     grid.add_row("cycles per input", f"{outcome.cycles_per_input:,.1f}")
@@ -185,7 +188,12 @@ def _show(outcome: Outcome, report: dict[str, Any], clock: float) -> None:
     grid.add_row(f"inputs per second at {clock:g} MHz", f"{1e6 / microseconds:,.0f}")
     grid.add_row("utilization: MACs / (PEs × cycles)", f"{outcome.utilization:.1%}")
     for cause, share in shares(outcome.causes).items():
-        grid.add_row(f"  cycles: {cause}", f"{share:.1%}")
+        grid.add_row(f"  cycles: {cause}", f"{outcome.causes[cause]:,} ({share:.1%})")
     show("", grid, f"top-1 of the first inputs: {first}")
+    if outcome.outputs is not None and not outcome.comparable:
+        show(
+            "Weights stream over the link, whose pace the cycle model does not know; "
+            "--part core compares every counter."
+        )
     if report["output"]:
         show(f"outputs: {report['output']}")

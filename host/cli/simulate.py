@@ -113,7 +113,9 @@ def compile_product(network: Network, config: AcceleratorConfig, M: int, *, stre
     return program
 
 
-def simulate_product(core: Any, network: Network, inputs: np.ndarray, *, stall: float = 0.0, seed: int = 1) -> Simulation:
+def simulate_product(
+    core: Any, network: Network, inputs: np.ndarray, *, stall: float = 0.0, seed: int = 1
+) -> Simulation:
     """Run a layer on a simulated core and compare it.
 
     Parameters
@@ -266,7 +268,8 @@ def _report(
 
 def _show(simulation: Simulation, report: dict[str, Any]) -> None:
     name = describe(simulation.program.config)
-    grid = table("", "RTL", "cycle model", title=f"{report['m']} × {report['k']} × {report['n']} on the core of {name}")
+    grid = table("", "RTL", "cycle model")
+    about = f"{report['m']} × {report['k']} × {report['n']} on the core of {name}"
     grid.add_row("every output equals the golden model's", yes(simulation.bit_exact), "")
     grid.add_row("every counter equals the cycle model's", yes(simulation.cycle_exact), "")
     grid.add_section()
@@ -279,6 +282,7 @@ def _show(simulation: Simulation, report: dict[str, Any]) -> None:
     grid.add_row("utilization: MACs / (PEs × cycles)", f"{simulation.utilization:.1%}", "")
     grid.add_row("simulated cycles per second", f"{simulation.cycles_per_second:,.0f}", "")
     moved = "streamed" if simulation.stream else "in their memories"
-    show(grid, f"weights {report['weights']}; inputs and results {moved}, {simulation.iterations} iteration(s)")
+    times = "1 iteration" if simulation.iterations == 1 else f"{simulation.iterations} iterations"
+    show(f"[bold]{about}[/bold]", grid, f"weights {report['weights']}", f"inputs and results {moved}, {times}")
     if report["trace"]:
         show(f"waveform: {report['trace']}")

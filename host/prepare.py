@@ -1,0 +1,82 @@
+"""Models and inputs made ready to run: quantized, checked, in the right shape."""
+
+import math
+
+import numpy as np
+
+from celosia.host.models.errors import ModelError
+from celosia.host.models.float_ir import FloatNetwork
+from celosia.host.models.integers import container, integer_range
+from celosia.host.models.ir import Network
+from celosia.host.quantize import Quantization, quantize
+from celosia.hw.config import AcceleratorConfig
+
+
+def prepare(
+    model: Network | FloatNetwork,
+    inputs: np.ndarray,
+    config: AcceleratorConfig,
+    *,
+    calibration: np.ndarray | None = None,
+) -> tuple[Network, np.ndarray]:
+    """Turn a model and its inputs into integers.
+
+    Parameters
+    ----------
+    model : Network or FloatNetwork
+        A float network is quantized to the widths of the config.
+    inputs : ndarray (n, …)
+        Real values; or, for a quantized model, integers of its input type if the array is of an integer type.
+    config : AcceleratorConfig
+    calibration : ndarray (n, …) of real values or None
+        Typical inputs that a float network's ranges are taken from; None: the inputs.
+
+    Returns
+    -------
+    network : Network
+    inputs : ndarray of integers, (n, *input_shape)
+
+    Raises
+    ------
+    ModelError
+        The inputs do not fit the model.
+    """
+    values = check_inputs(model, inputs)
+    if isinstance(model, FloatNetwork):
+        engine = config.engine
+        options = Quantization(
+            weight_width=getattr(engine, "weight_width", 8),
+            activation_width=getattr(engine, "activation_width", 8),
+            signed=getattr(engine, "activation_signed", True),
+        )
+        network = quantize(model, values if calibration is None else calibration, options).network
+        return network, network.quantize_input(values)
+    if values.dtype.kind == "f":
+        return model, model.quantize_input(values)
+    return model, values.astype(container(model.input_dtype))
+
+
+def check_inputs(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarray:
+    """Return inputs in the model's shape, (n, *input_shape), once they have been checked.
+
+    Raises
+    ------
+    ModelError
+        Their shape or type is wrong, or one of them is NaN, infinite, or out of the range of a quantized model's type.
+    """
+    values, shape = np.asarray(inputs), model.input_shape
+    if values.dtype.kind not in "iuf":
+        raise ModelError(f"the inputs are of type {values.dtype}, but numbers are needed.")
+    if values.ndim < 2 or not len(values) or math.prod(values.shape[1:]) != math.prod(shape):
+        wanted = ", ".join(map(str, shape))
+        raise ModelError(f"the inputs have shape {values.shape}, but the model takes (batch, {wanted}).")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ModelError("the inputs contain NaN or infinity, but all must be finite.")
+    if isinstance(model, Network) and values.dtype.kind != "f":
+        low, high = integer_range(model.input_dtype)
+        if values.min() < low or values.max() > high:
+            raise ModelError(
+                f"the inputs reach from {values.min()} to {values.max()}, "
+                f"but {model.input_dtype} holds {low} to {high}."
+            )
+    return values.reshape(len(values), *shape)
