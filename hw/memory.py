@@ -24,8 +24,9 @@ def write_port(width: int, depth: int, lanes: int = 1) -> wiring.Signature:
 class Scratchpad(wiring.Component):
     """Block RAM with one write port and `readers` read ports, each with an output register.
 
-    A read takes `hw.timing.READ_LATENCY` cycles, one per cycle. A read in the cycle of a write to the same address returns the old
-    word; in the next cycle, the new one. Each read port beyond the first costs a copy of the memory.
+    A read takes `hw.timing.READ_LATENCY` cycles, one per cycle. In the cycle after a write to the same address it returns
+    the new word; in the same cycle, the old word in simulation and any word in hardware: do not use it. Each read port
+    beyond the first costs a copy of the memory.
 
     Parameters
     ----------
@@ -48,7 +49,9 @@ class Scratchpad(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         m = Module()
-        m.submodules.array = array = Memory(shape=self.width, depth=self.depth, init=[])
+        # Nobody reads a word in the cycle in which it is written and uses it: no logic has to see to that case.
+        array = Memory(shape=self.width, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        m.submodules.array = array
         write = array.write_port(granularity=self.width // self.lanes if self.lanes > 1 else None)
         m.d.comb += [
             write.addr.eq(self.write.address),
@@ -56,8 +59,10 @@ class Scratchpad(wiring.Component):
             write.en.eq(self.write.enable),
         ]
         for index in range(self.readers):
-            port, read = getattr(self, f"read_{index}"), array.read_port()
+            port, read = getattr(self, f"read_{index}"), array.read_port(domain="comb")
+            # The first register is the block RAM's, which its reads need; the second its output register.
+            latched = Signal(self.width, name=f"latched_{index}", reset_less=True)
             word = Signal(self.width, name=f"word_{index}", reset_less=True)
             m.d.comb += [read.addr.eq(port.address), port.data.eq(word)]
-            m.d.sync += word.eq(read.data)
+            m.d.sync += [latched.eq(read.data), word.eq(latched)]
         return m
