@@ -86,8 +86,10 @@ def only(cls: type, index: int, broken: type) -> Callable[..., Any]:
     return lambda *args, **more: (broken if next(made) == index else cls)(*args, **more)
 
 
-def break_pe(monkeypatch: pytest.MonkeyPatch, row: int, column: int, broken: type) -> None:
-    monkeypatch.setattr(array_module, "PE", only(PE, row * ENGINE.cols + column, broken))
+def break_pe(
+    monkeypatch: pytest.MonkeyPatch, row: int, column: int, broken: type, engine: SystolicConfig = ENGINE
+) -> None:
+    monkeypatch.setattr(array_module, "PE", only(PE, row * engine.cols + column, broken))
 
 
 class Subtracts(PE):
@@ -96,7 +98,8 @@ class Subtracts(PE):
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
         psum = Signal.like(self.o_psum)
-        m.d.sync += psum.eq(self.i_psum - m.submodules.multiplier.product)
+        before = getattr(self, "i_psum", 0)  # row 0 has none
+        m.d.sync += psum.eq(before - m.submodules.multiplier.product)
         m.d.comb += self.o_psum.eq(psum)
         return m
 
@@ -146,6 +149,15 @@ class RoundsAway(Requantizer):
             else:
                 m.d.comb += getattr(inner, name).eq(getattr(self, name))
         m.d.comb += inner.rounding.eq(rounding_code("away"))
+        return m
+
+
+class Truncates(Requantizer):
+    """A requantizer whose results lose their lowest bit."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += self.result[0].eq(0)
         return m
 
 
@@ -226,7 +238,7 @@ def test_healthy() -> None:
     assert find_mismatch(program, x, stream=True, stalls=STALLS) is None
 
 
-@pytest.mark.parametrize("broken", [Subtracts, DropsCarry])
+@pytest.mark.parametrize("broken", [Subtracts, pytest.param(DropsCarry, marks=pytest.mark.slow)])
 def test_pe(broken: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_pe(monkeypatch, 2, 4, broken)
     program, x = streamed()
@@ -243,6 +255,7 @@ def test_pe(broken: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert again == replace(found, waves=None, window=(0, 0))
 
 
+@pytest.mark.slow
 def test_activation_passed_on_wrongly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_pe(monkeypatch, 1, 2, PassesOnWrongly)
     program, x = streamed()
@@ -276,6 +289,7 @@ def test_accumulator_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.fault.operands["sum before"][0] == 0 != found.fault.operands["sum before"][1]
 
 
+@pytest.mark.slow
 def test_hazard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "ActivationFeeder", KnowsNoHazard)
     program = compile_network(network((12, 4)), CONFIG, batch=1)
@@ -304,6 +318,7 @@ def test_requantizer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: found.fault.operands[name] for name in wanted} == {name: (v, v) for name, v in wanted.items()}
 
 
+@pytest.mark.slow
 def test_write_to_the_wrong_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "Drain", WritesElsewhere)
     program = compile_network(network((8, 13, 7)), CONFIG, batch=2)
@@ -321,6 +336,57 @@ def test_stream_of_results(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.fault.place.startswith("stream of results")
     assert found.channel % ENGINE.rows == 1
     assert found.expected ^ found.actual in (2, -2, 2 - 256)
+
+
+SHAPES = {
+    "1x1": SystolicConfig(rows=1, cols=1, max_k=64, accumulator_rows=8),
+    "5x3, 16-bit, 4-bit weights": SystolicConfig(
+        rows=5, cols=3, activation_width=16, weight_width=4, accumulator_rows=32
+    ),
+    "3x6, unsigned": SystolicConfig(rows=3, cols=6, activation_signed=False, accumulator_rows=16),
+    "8x4, one lane": SystolicConfig(rows=8, cols=4, accumulator_rows=4, post_lanes=1),
+    "16x16": SystolicConfig(rows=16, cols=16, accumulator_rows=16),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["PE", "accumulator", "requantizer"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes(shape: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every part is found in arrays of every shape."""
+    engine = SHAPES[shape]
+    config = AcceleratorConfig(engine=engine, weight_depth=256, input_depth=512, activation_depth=512)
+    rng = np.random.default_rng(SEED)
+    row, column = int(rng.integers(engine.rows)), int(rng.integers(engine.cols))
+    low, high = engine.weight_range
+    model = network((33, 20, 9), rounding="even")
+    layers = [
+        replace(layer, weights=rng.integers(low, high + 1, layer.weights.shape).astype(np.int8))
+        for layer in model.layers
+    ]
+    program = compile_network(replace(model, layers=layers), config, batch=9)
+    x = rng.integers(-128, 128, (9, 33))
+    if part == "PE":
+        break_pe(monkeypatch, row, column, Subtracts, engine)
+    elif part == "accumulator":
+        monkeypatch.setattr(engine_module, "ActivationFeeder", NeverStarts)
+    else:
+        monkeypatch.setattr(drain_module, "Requantizer", Truncates)
+    found = find_mismatch(program, x)
+    check_output(found, program, x)
+    column = found.channel % engine.cols
+    assert (
+        found.fault.place
+        == {
+            "PE": f"PE ({row}, {column})",
+            "accumulator": f"accumulator of column {column}",
+            "requantizer": f"requantizer lane {found.channel % engine.resolved_post_lanes}",
+        }[part]
+    )
+    if part == "PE":
+        assert found.fault.position["column"] == column
+    else:
+        assert found.fault.expected != found.fault.actual
 
 
 def test_several_iterations_must_stream() -> None:
