@@ -5,13 +5,14 @@ One module per distinct component, named after its class; ports as the component
 names. Amaranth's own Verilog is equivalent, but has one module per instance and takes simulators several times longer.
 """
 
+import re
 from typing import Any
 
 from amaranth.back.rtlil import convert_fragment  # type: ignore  # the stubs leave out amaranth.back
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
-from celosia.hw.verilog.cleanup import clean_up
+from celosia.hw.verilog.cleanup import RESERVED, clean_up
 from celosia.hw.verilog.expressions import VerilogError
 from celosia.hw.verilog.hints import gather_hints, top_ports
 from celosia.hw.verilog.lint import LINT_WAIVERS
@@ -44,8 +45,12 @@ def write_verilog(component: wiring.Component, name: str, *, header: str = "", p
     Raises
     ------
     VerilogError
-        The design uses what this writer does not know: asynchronous resets, signed division, assertions, prints.
+        A name is not a plain identifier, or the design uses what this writer does not know: asynchronous resets, signed
+        division, assertions, prints.
     """
+    for identifier in (name, *top_ports(component)):
+        if not re.fullmatch(r"[A-Za-z_]\w*", identifier) or identifier in RESERVED:
+            raise VerilogError(f"{identifier!r} cannot be the name of a module or port in Verilog; choose another")
     ports = [(port, value, direction) for port, (value, direction) in top_ports(component).items()]
     design = Fragment.get(component, platform).prepare(ports=ports, hierarchy=(name,))
     hints = gather_hints(design)

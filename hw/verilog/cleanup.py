@@ -84,8 +84,7 @@ def clean_up(modules: dict[str, Module], hints: dict[str, Hints], top: str) -> N
     aliases = {name: _drop_aliases(module) for name, module in modules.items()}
     for module in modules.values():
         _merge_operators(module)
-        for cell in module.cells:
-            cell.name = re.sub(r"[^A-Za-z0-9_$]|(?<!^)\$", "_", cell.name)
+        _rename_parts(module)
     while True:
         for module in modules.values():
             _drop_dead_logic(module, modules)
@@ -187,6 +186,21 @@ def _wire_of(spec: Spec) -> str:
     piece = spec[0]
     assert isinstance(piece, Slice)
     return piece.wire
+
+
+def _rename_parts(module: Module) -> None:
+    """Gives instances and memories names that Verilog allows."""
+    taken = set(RESERVED)
+    for cell in module.cells:
+        if not cell.kind.startswith("$"):
+            cell.name = unique_name(cell.name, taken)
+    names = {name: unique_name(name, taken) for name in module.memories}
+    module.memories = {names[name]: memory for name, memory in module.memories.items()}
+    for name, memory in module.memories.items():
+        memory.name = name
+    for cell in module.cells:
+        if "MEMID" in cell.parameters:
+            cell.parameters["MEMID"] = names[memory_of(cell)]
 
 
 def _merge_operators(module: Module) -> None:
