@@ -77,7 +77,17 @@ def main() -> int:
     )
     streaming = AcceleratorConfig(engine=config.engine, weight_depth=2048, input_depth=1 << 14, output_depth=1 << 14)
     table = Table(title=f"GEMM on {options.rows} × {options.cols}, RUN to DONE")
-    for column in ("M × K × N", "weights", "cycles", "utilization", "limit", "of limit", "equal", "model", "M cycles/s"):
+    for column in (
+        "M × K × N",
+        "weights",
+        "cycles",
+        "utilization",
+        "limit",
+        "of limit",
+        "equal",
+        "model",
+        "M cycles/s",
+    ):
         table.add_column(column, justify="left" if column == "weights" else "right")
     simulators: dict[str, CoreSimulator] = {}
     failed = False

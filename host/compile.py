@@ -224,7 +224,7 @@ def _place_tensors(layers: Sequence[Dense], config: AcceleratorConfig, vectors: 
 
 
 def _place_weights(layers: Sequence[Dense], config: AcceleratorConfig) -> tuple[list[_Placed], int]:
-    """Keep weights resident while they fit, smallest layers first; stream the rest. Return places and the ring's base."""
+    """Keep weights resident while they fit, smallest layers first, stream the rest; also return the ring's base."""
     engine = config.engine
     assert isinstance(engine, SystolicConfig)
     sizes = [pack.weight_words(engine, *layer.weights.shape) for layer in layers]

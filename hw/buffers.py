@@ -1,5 +1,7 @@
 """What streams during a run: inputs into two halves, results out of two halves, weights through a ring."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
@@ -14,10 +16,18 @@ from celosia.hw.timing import READ_LATENCY, RESULT_QUEUE_DEPTH
 class InputFiller(wiring.Component):
     """Writes streamed inputs into the halves of the input memory in turn.
 
-    A half is filled with `words` words while it is free; `ready` says that at least one is full; `release` frees the one
-    filled first. After `iterations` halves nothing more is taken. With `words` 0 inputs are in memory already: always
-    ready. One word per cycle.
+    A half is filled with `words` words while it is free; `ready` says that at least one is full; `release` frees the
+    one filled first. After `iterations` halves nothing more is taken. With `words` 0 inputs are in memory already:
+    always ready. One word per cycle.
     """
+
+    i: stream.Interface
+    start: Signal
+    words: Signal
+    iterations: Signal
+    write: Any
+    release: Signal
+    ready: Signal
 
     def __init__(self, width: int, depth: int) -> None:
         self.width, self.depth = width, depth
@@ -33,7 +43,7 @@ class InputFiller(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         left = Signal.like(self.iterations)  # halves still to be filled
         count = Signal(address_width(self.depth // 2), reset_less=True)
@@ -68,6 +78,14 @@ class ResultSender(wiring.Component):
     `produced`.
     """
 
+    o: stream.Interface
+    start: Signal
+    words: Signal
+    read: Any
+    produced: Signal
+    ready: Signal
+    empty: Signal
+
     def __init__(self, width: int, depth: int) -> None:
         self.width, self.depth = width, depth
         super().__init__(
@@ -82,7 +100,7 @@ class ResultSender(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.queue = queue = SyncFIFO(width=self.width, depth=RESULT_QUEUE_DEPTH)
         count = Signal(address_width(self.depth // 2), reset_less=True)
@@ -119,9 +137,18 @@ class ResultSender(wiring.Component):
 class WeightRing(wiring.Component):
     """Turns the weight memory from `base` up into a ring that streamed weights pass through.
 
-    A word is `available` in the cycle after it was accepted; `take`, in the cycle in which `read_address` is read, frees
-    its place and moves `read_address` on. With `base` at the memory's depth there is no ring.
+    A word is `available` in the cycle after it was accepted; `take`, in the cycle in which `read_address` is read,
+    frees its place and moves `read_address` on. With `base` at the memory's depth there is no ring.
     """
+
+    i: stream.Interface
+    start: Signal
+    running: Signal
+    base: Signal
+    write: Any
+    available: Signal
+    read_address: Signal
+    take: Signal
 
     def __init__(self, width: int, depth: int) -> None:
         self.width, self.depth = width, depth
@@ -138,7 +165,7 @@ class WeightRing(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         waiting = Signal(range(self.depth + 1))
         room = Signal(range(self.depth + 1))

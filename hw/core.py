@@ -29,11 +29,27 @@ class Core(wiring.Component):
     Between runs the host port reads and writes memories: a write takes effect in its cycle, a read brings its word
     HOST_READ_LATENCY cycles later, one per cycle. Words narrower than the port are in its least significant bits.
 
-    `run_abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without progress.
-    `busy` falls in the next cycle, streamed words in the core are dropped, memories keep what they hold.
+    `run_abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without
+    progress. `busy` falls in the next cycle, streamed words in the core are dropped, memories keep what they hold.
     """
 
     HOST_READ_LATENCY = READ_LATENCY + 1
+
+    host_write_enable: Signal
+    host_memory: Signal
+    host_address: Signal
+    host_write_data: Signal
+    host_read_data: Signal
+    i_weights: stream.Interface
+    i_inputs: stream.Interface
+    o_results: stream.Interface
+    run_start: Signal
+    run: data.View
+    run_abort: Signal
+    busy: Signal
+    fault: Signal
+    total_cycles: Signal
+    cause_cycles: data.View
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
@@ -59,7 +75,7 @@ class Core(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         clear = Signal()
@@ -131,10 +147,10 @@ class Core(wiring.Component):
             lanes = self.config.engine.write_lanes if spec.name in ("activations", "outputs") else 1
             memory = Scratchpad(width=spec.width, depth=spec.depth, lanes=lanes)
             m.submodules[spec.name] = memory
-            words[spec.name] = memory.read_0.data
+            words[spec.name] = memory.reads[0].data
             host_writes = self.host_write_enable & (self.host_memory == spec.id)
             m.d.comb += [
-                memory.read_0.address.eq(Mux(self.busy, readers[spec.name], self.host_address)),
+                memory.reads[0].address.eq(Mux(self.busy, readers[spec.name], self.host_address)),
                 memory.write.address.eq(self.host_address),
                 memory.write.data.eq(self.host_write_data),
                 memory.write.enable.eq(host_writes.replicate(lanes)),

@@ -13,6 +13,12 @@ class CycleCounters(wiring.Component):
     The counters follow 2 cycles behind what they count and change nothing that they count.
     """
 
+    start: Signal
+    running: Signal
+    cause: Signal
+    total: Signal
+    by_cause: data.View
+
     def __init__(self, causes: int) -> None:
         self.causes = causes
         super().__init__(
@@ -25,7 +31,7 @@ class CycleCounters(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         running = Signal()
         hits = Signal(self.causes)

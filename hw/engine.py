@@ -16,8 +16,9 @@ def tensor_depth(config: AcceleratorConfig) -> int:
 def engine_signature(config: AcceleratorConfig) -> wiring.Signature:
     """Return the ports of an engine in an accelerator of that config.
 
-    * `layer`, a descriptor, is there while `layer_valid`; `layer_take` ends it. `layer_ready` says that its inputs are there and
-      that there is room for its results: the engine may look ahead before, but reads no input and takes no layer.
+    * `layer`, a descriptor, is there while `layer_valid`; `layer_take` ends it. `layer_ready` says that its inputs are
+      there and that there is room for its results: the engine may look ahead before, but reads no input and takes no
+      layer.
     * `weights`, `parameters`, `source` read memories, data `hw.timing.READ_LATENCY` cycles after the address.
       `source_is_activations` goes with the address: else it reads the inputs.
       `ring_address` and `ring_available` offer the next streamed weight word; `ring_take`, in the cycle in which that

@@ -1,7 +1,9 @@
 """Layer fetch: reads the descriptors of a run, one layer ahead of the engine."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
@@ -19,6 +21,21 @@ class LayerFetch(wiring.Component):
 
     Latency: `hw.timing.fetch_cycles` from `start`, and from one `layer_take`, to the next `layer_valid`.
     """
+
+    start: Signal
+    program: Signal
+    layers: Signal
+    iterations: Signal
+    inputs_stream: Signal
+    outputs_stream: Signal
+    memory: Any
+    layer: data.View
+    layer_valid: Signal
+    layer_take: Signal
+    first: Signal
+    last: Signal
+    busy: Signal
+    exhausted: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
@@ -40,7 +57,7 @@ class LayerFetch(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         words = self.config.layer_fields.words
         left = Signal(range(words + 1))  # words still to be read
@@ -61,7 +78,10 @@ class LayerFetch(wiring.Component):
         with m.If(left != 0):
             m.d.sync += [left.eq(left - 1), self.memory.address.eq(self.memory.address + 1)]
         with m.If(arrived):
-            m.d.sync += [descriptor.eq((descriptor >> 32) | (self.memory.data << (32 * (words - 1)))), missing.eq(missing - 1)]
+            m.d.sync += [
+                descriptor.eq((descriptor >> 32) | (self.memory.data << (32 * (words - 1)))),
+                missing.eq(missing - 1),
+            ]
             with m.If(missing == 1):
                 m.d.sync += self.layer_valid.eq(1)
         with m.If(self.layer_take):

@@ -1,5 +1,7 @@
 """Scratchpad memory: one write port with lanes, any number of read ports, registered outputs."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -24,9 +26,9 @@ def write_port(width: int, depth: int, lanes: int = 1) -> wiring.Signature:
 class Scratchpad(wiring.Component):
     """Block RAM with one write port and `readers` read ports, each with an output register.
 
-    A read takes `hw.timing.READ_LATENCY` cycles, one per cycle. In the cycle after a write to the same address it returns
-    the new word; in the same cycle, the old word in simulation and any word in hardware: do not use it. Each read port
-    beyond the first costs a copy of the memory.
+    A read takes `hw.timing.READ_LATENCY` cycles, one per cycle. In the cycle after a write to the same address it
+    returns the new word; in the same cycle, the old word in simulation and any word in hardware: do not use it. Each
+    read port beyond the first costs a copy of the memory.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ class Scratchpad(wiring.Component):
         Read ports, named `read_0`, `read_1`, ….
     """
 
+    write: Any
+
     def __init__(self, *, width: int, depth: int, lanes: int = 1, readers: int = 1) -> None:
         self.width, self.depth, self.lanes, self.readers = width, depth, lanes, readers
         super().__init__(
@@ -47,10 +51,15 @@ class Scratchpad(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    @property
+    def reads(self) -> list[Any]:
+        """The read ports, in order."""
+        return [getattr(self, f"read_{index}") for index in range(self.readers)]
+
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         # Nobody reads a word in the cycle in which it is written and uses it: no logic has to see to that case.
-        array = Memory(shape=self.width, depth=self.depth, init=[], attrs={"no_rw_check": 1})
+        array: Any = Memory(shape=self.width, depth=self.depth, init=[], attrs={"no_rw_check": "1"})
         m.submodules.array = array
         write = array.write_port(granularity=self.width // self.lanes if self.lanes > 1 else None)
         m.d.comb += [
@@ -58,8 +67,8 @@ class Scratchpad(wiring.Component):
             write.data.eq(self.write.data),
             write.en.eq(self.write.enable),
         ]
-        for index in range(self.readers):
-            port, read = getattr(self, f"read_{index}"), array.read_port(domain="comb")
+        for index, port in enumerate(self.reads):
+            read = array.read_port(domain="comb")
             # The first register is the block RAM's, which its reads need; the second its output register.
             latched = Signal(self.width, name=f"latched_{index}", reset_less=True)
             word = Signal(self.width, name=f"word_{index}", reset_less=True)

@@ -36,6 +36,4 @@ def latch(m: Module, strobe: Value, source: data.View, *names: str) -> SimpleNam
 
 def struct_of(fields: Fields) -> data.StructLayout:
     """Return the Amaranth layout of bit fields, same order, same widths."""
-    return data.StructLayout(
-        {f.name: signed(f.width) if f.signed else unsigned(f.width) for f in fields}  # type: ignore[misc]
-    )
+    return data.StructLayout({f.name: signed(f.width) if f.signed else unsigned(f.width) for f in fields})

@@ -1,8 +1,8 @@
 """Table of engines. Every command, report and generic test finds its engines here.
 
 An engine is six modules of the same names, found by convention and imported only when asked for:
-`celosia.hw.NAME.config` (its config), `celosia.hw.NAME.layer` (its descriptor), `celosia.hw.NAME.engine` (its RTL), `celosia.sim.golden.NAME` and
-`celosia.sim.cycles.NAME` (its models), and `celosia.host.pack.NAME` (its packer).
+`celosia.hw.NAME.config` (its config), `celosia.hw.NAME.layer` (its descriptor), `celosia.hw.NAME.engine` (its RTL),
+`celosia.sim.golden.NAME` and `celosia.sim.cycles.NAME` (its models), and `celosia.host.pack.NAME` (its packer).
 """
 
 from dataclasses import dataclass
@@ -51,9 +51,7 @@ class Engine:
 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
-    for engine in (
-        Engine("systolic", "Systolic", "weight-stationary array of int8 multipliers for dense layers"),
-    )
+    for engine in (Engine("systolic", "Systolic", "weight-stationary array of int8 multipliers for dense layers"),)
 }
 
 

@@ -10,7 +10,16 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.protocol import RUN_FIELDS, RunParameters
 from celosia.sim.cycles.model import Gates
-from celosia.sim.rtl import Model, SimulationError, Simulator, StopReason, build, gate_pattern, simulate, stall_threshold
+from celosia.sim.rtl import (
+    Model,
+    SimulationError,
+    Simulator,
+    StopReason,
+    build,
+    gate_pattern,
+    simulate,
+    stall_threshold,
+)
 
 Words = np.ndarray  # uint32, (entries, 32-bit words of a memory word)
 
@@ -51,8 +60,8 @@ def build_core(config: AcceleratorConfig, *, waves: str = "", progress: Callable
     return build(Core(config), name="core", identity=config.hash, waves=waves, progress=progress)
 
 
-def _simulate(config: AcceleratorConfig, waves: str, progress: Callable[[str], None] | None) -> Simulator:
-    return simulate(Core(config), name="core", identity=config.hash, waves=waves, progress=progress)
+def _simulate(config: AcceleratorConfig, progress: Callable[[str], None] | None) -> Simulator:
+    return simulate(Core(config), name="core", identity=config.hash, progress=progress)
 
 
 class CoreSimulator:
@@ -64,15 +73,15 @@ class CoreSimulator:
         progress: Callable[[str], None] | None = None,
         *,
         model: Model | None = None,
-        waves: str = "",
     ) -> None:
         self.config = config
-        self.sim: Simulator = model.start() if model else _simulate(config, waves, progress)
+        self.sim: Simulator = model.start() if model else _simulate(config, progress)
         self._waveform: tuple[str, int, int | None] | None = None
 
     def trace(self, path: str, start: int = 0, stop: int | None = None) -> None:
-        """Write a waveform of the next run's cycles from `start` up to but not including `stop`; needs `waves`.
+        """Write a waveform of the next run's cycles from `start` up to but not including `stop`.
 
+        It needs a model that was built with `waves`.
         Cycle 0 is that of the start. The file is complete after `close`.
         """
         self._waveform = (path, start, stop)

@@ -30,7 +30,8 @@ def parameter_words(engine: SystolicConfig, N: int) -> int:
 def pack_weights(engine: SystolicConfig, weights: np.ndarray) -> Words:
     """Pack a weight matrix in the order in which the loader reads it.
 
-    N tile by N tile, in it K tile by K tile, in it the last row first, because the row loaded first is shifted farthest.
+    N tile by N tile, in it K tile by K tile, in it the last row first, because the row loaded first is shifted
+    farthest.
 
     Parameters
     ----------
@@ -91,9 +92,10 @@ def tile_fields(engine: SystolicConfig, M: int, K: int, N: int, block_rows: int)
 def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
     """Choose how many activation vectors go through a tile at a time.
 
-    The next tile takes `rows` cycles to load: a block of twice that hides it, and is short to drain when it is a layer's
-    last. Half of the accumulators leaves room to drain one block while the next is summed; equal blocks leave no short
-    one at the end. Streamed weights would be sent again for every block: there a block takes all the accumulators.
+    The next tile takes `rows` cycles to load: a block of twice that hides it, and is short to drain when it is a
+    layer's last. Half of the accumulators leaves room to drain one block while the next is summed; equal blocks leave
+    no short one at the end. Streamed weights would be sent again for every block: there a block takes all the
+    accumulators.
     """
     most = engine.accumulator_rows if weights_stream else min(2 * engine.rows, engine.accumulator_rows // 2)
     return -(-M // -(-M // most))

@@ -1,5 +1,7 @@
 """Accumulators: a memory of sums below each column of the array."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -17,10 +19,10 @@ def accumulate_port(depth: int) -> wiring.Signature:
 class Accumulator(wiring.Component):
     """Sums of one column, one row of sums per activation vector in flight.
 
-    For each beat, `i` says which row the partial sum is added to, or starts; `psum` comes READ_LATENCY cycles later. The
-    sum is in memory HAZARD_CYCLES after `i`: two beats for the same row must be that far apart. What came in `i` goes on
-    to the next column in `o`, one cycle later, like the psums. One beat per cycle; no back-pressure. Sums wrap: the
-    compiler proves from the weights that they cannot overflow.
+    For each beat, `i` says which row the partial sum is added to, or starts; `psum` comes READ_LATENCY cycles later.
+    The sum is in memory HAZARD_CYCLES after `i`: two beats for the same row must be that far apart. What came in `i`
+    goes on to the next column in `o`, one cycle later, like the psums. One beat per cycle; no back-pressure. Sums wrap:
+    the compiler proves from the weights that they cannot overflow.
 
     Parameters
     ----------
@@ -29,6 +31,12 @@ class Accumulator(wiring.Component):
     depth : int
         Rows, a power of two.
     """
+
+    i: Any
+    o: Any
+    psum: Signal
+    read_address: Signal
+    read_data: Signal
 
     def __init__(self, *, psum_width: int, width: int, depth: int) -> None:
         self.psum_width, self.width, self.depth = psum_width, width, depth
@@ -42,7 +50,7 @@ class Accumulator(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.sums = sums = Scratchpad(width=self.width, depth=self.depth, readers=2)
         first = Signal(reset_less=True)
@@ -53,16 +61,16 @@ class Accumulator(wiring.Component):
             address.eq(self.i.address),
             first.eq(self.i.first),
             self.o.last.eq(self.i.last),
-            total.eq(self.psum + Mux(delay(m, first, READ_LATENCY - 1, "first"), 0, sums.read_0.data.as_signed())),
+            total.eq(self.psum + Mux(delay(m, first, READ_LATENCY - 1, "first"), 0, sums.reads[0].data.as_signed())),
         ]
         m.d.comb += [
             self.o.address.eq(address),
             self.o.first.eq(first),
-            sums.read_0.address.eq(self.i.address),
+            sums.reads[0].address.eq(self.i.address),
             sums.write.enable.eq(delay(m, self.o.valid, READ_LATENCY, "valid", reset=True)),
             sums.write.address.eq(delay(m, address, READ_LATENCY, "address")),
             sums.write.data.eq(total),
-            sums.read_1.address.eq(self.read_address),
-            self.read_data.eq(sums.read_1.data),
+            sums.reads[1].address.eq(self.read_address),
+            self.read_data.eq(sums.reads[1].data),
         ]
         return m

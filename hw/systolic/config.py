@@ -48,8 +48,8 @@ class SystolicConfig:
     accumulator_rows : int
         Accumulators per column, a power of two from 2 to 65536: the most activation vectors in one pass over a tile.
     post_lanes : int or None
-        Requantizer lanes; a divisor of gcd(rows, cols). The array finishes rows · cols / K sums per cycle, and each lane
-        costs DSP blocks: None takes the largest divisor that is not more than layers of K = 64 keep busy.
+        Requantizer lanes; a divisor of gcd(rows, cols). The array finishes rows · cols / K sums per cycle, and each
+        lane costs DSP blocks: None takes the largest divisor that is not more than layers of K = 64 keep busy.
 
     Raises
     ------

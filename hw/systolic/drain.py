@@ -1,12 +1,14 @@
 """Drain: reads finished sums, requantizes them lane by lane, and writes the next activations."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import address_width, read_port, write_port
 from celosia.hw.pipeline import delay, latch, struct_of
 from celosia.hw.post.requantize import Requantizer
@@ -15,16 +17,31 @@ from celosia.hw.systolic.layer import layer_fields
 from celosia.hw.systolic.timing import drain_cycles
 from celosia.hw.timing import READ_LATENCY
 
+PER_LAYER = ("rounding", "zero_point", "minimum", "maximum")
+"""What all requantizer lanes are told for a layer."""
+
 
 class Drain(wiring.Component):
     """Walks block, N tile, row and group of channels, and turns `post_lanes` sums into activations per cycle.
 
-    A row is drained as soon as its last sum is in memory (`row_ready`, one strobe per row) and its accumulators are then
-    `freed`. A group of lanes is written `drain_cycles` after it was issued. Lanes of a word above the group written last
-    become 0, so that the next layer may multiply them by whatever weights its array holds.
+    A row is drained as soon as its last sum is in memory (`row_ready`, one strobe per row) and its accumulators are
+    then `freed`. A group of lanes is written `drain_cycles` after it was issued. Lanes of a word above the group
+    written last become 0, so that the next layer may multiply them by whatever weights its array holds.
 
     Ports: `start` takes `layer`; `beat` issues a group; `done` strobes when the layer's last word has been written.
     """
+
+    layer: data.View
+    start: Signal
+    row_ready: Signal
+    beat: Signal
+    freed: Signal
+    done: Signal
+    sum_address: Signal
+    sums: data.View
+    parameters: Any
+    write: Any
+    write_outputs: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         assert isinstance(config.engine, SystolicConfig)
@@ -47,14 +64,12 @@ class Drain(wiring.Component):
                 "sum_address": Out(address_width(engine.accumulator_rows)),
                 "sums": In(data.ArrayLayout(signed(self.acc_width), engine.cols)),
                 "parameters": Out(read_port(parameters.width, parameters.depth)),
-                "write": Out(
-                    write_port(engine.activation_word_width, 1 << layout["destination"].shape.width, self.word_groups)
-                ),
+                "write": Out(write_port(engine.activation_word_width, tensor_depth(config), self.word_groups)),
                 "write_outputs": Out(1),
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         latency = drain_cycles(self.engine)
         layer = latch(
@@ -69,10 +84,7 @@ class Drain(wiring.Component):
             "destination_pitch",
             "destination_is_outputs",
             "parameters",
-            "rounding",
-            "zero_point",
-            "minimum",
-            "maximum",
+            *PER_LAYER,
         )
         active, final = Signal(), Signal()
         tile_group = Signal(range(self.tile_groups), reset_less=True)
@@ -82,7 +94,7 @@ class Drain(wiring.Component):
 
         # Sums and parameters come READ_LATENCY later; one more register holds the group's sums.
         group = delay(m, tile_group, READ_LATENCY, "group")
-        selected = Signal(data.ArrayLayout(signed(self.acc_width), self.lanes), reset_less=True)
+        selected: Any = Signal(data.ArrayLayout(signed(self.acc_width), self.lanes), reset_less=True)
         parameters = delay(m, self.parameters.data, 1, "parameters")
         m.d.sync += selected.as_value().eq(self.sums.as_value().word_select(group, len(selected.as_value())))
         results = self._requantize(m, layer, selected, parameters)
@@ -208,7 +220,7 @@ class Drain(wiring.Component):
             with m.If(final):
                 m.d.sync += active.eq(0)
 
-    def _requantize(self, m: Module, layer: SimpleNamespace, sums: data.View, parameters: Signal) -> Cat:
+    def _requantize(self, m: Module, layer: SimpleNamespace, sums: Any, parameters: Any) -> Cat:
         """Return a group of activations, the requantizers' latency after their sums and parameters."""
         channel = struct_of(self.engine.parameter_layout.channel)
         results = []
@@ -220,7 +232,7 @@ class Drain(wiring.Component):
             m.d.comb += [
                 lane.acc.eq(sums[index]),
                 *(getattr(lane, name).eq(given[name]) for name in ("bias", "multiplier", "shift", "enable")),
-                *(getattr(lane, name).eq(getattr(layer, name)) for name in ("rounding", "zero_point", "minimum", "maximum")),
+                *(getattr(lane, name).eq(getattr(layer, name)) for name in PER_LAYER),
             ]
             results.append(lane.result)
         return Cat(*results)

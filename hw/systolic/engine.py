@@ -1,7 +1,9 @@
 """The systolic engine: loader, feeder, array, accumulators and drain."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import engine_signature
@@ -19,16 +21,34 @@ from celosia.hw.timing import READ_LATENCY
 class SystolicEngine(wiring.Component):
     """Dense layers on a weight-stationary array; ports as `engine_signature` says.
 
-    The loader runs up to one layer ahead of the rest, so that the first tile of a layer is loaded while the layer before
-    drains. The feeder and the drain take a layer together, when the layer before is wholly written.
+    The loader runs up to one layer ahead of the rest, so that the first tile of a layer is loaded while the layer
+    before drains. The feeder and the drain take a layer together, when the layer before is wholly written.
     """
+
+    layer: data.View
+    layer_valid: Signal
+    layer_ready: Signal
+    layer_take: Signal
+    weights: Any
+    ring_available: Signal
+    ring_address: Signal
+    ring_take: Signal
+    parameters: Any
+    source: Any
+    source_is_activations: Signal
+    write: Any
+    write_outputs: Signal
+    active: Signal
+    done: Signal
+    cause: Signal
+    progress: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         assert isinstance(config.engine, SystolicConfig)
         self.config, self.engine = config, config.engine
         super().__init__(engine_signature(config))
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.loader = loader = WeightLoader(self.config)
         m.submodules.feeder = feeder = ActivationFeeder(self.config)
@@ -95,7 +115,7 @@ class SystolicEngine(wiring.Component):
         told = feeder.accumulate
         beat = delay(m, Cat(told.first, told.last, told.address), array.LATENCY - 1, "beat")
         valid = delay(m, told.valid, array.LATENCY - 1, "beat_valid", reset=True)
-        control = accumulate_port(self.engine.accumulator_rows).create(path=("accumulate",))
+        control: Any = accumulate_port(self.engine.accumulator_rows).create(path=("accumulate",))
         m.d.sync += [Cat(control.first, control.last, control.address).eq(beat), control.valid.eq(valid)]
         for column in range(self.engine.cols):
             accumulator = Accumulator(
@@ -128,4 +148,3 @@ class SystolicEngine(wiring.Component):
         with m.Else():
             m.d.comb += self.cause.eq(code["hazard"])
         m.d.comb += self.progress.eq(Cat(feeder.beat, loader.shift, drain.beat, drain.done).any())
-

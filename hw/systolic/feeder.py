@@ -1,6 +1,7 @@
 """Activation feeder: sends the activation vectors of each tile through the array, back to back."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -9,22 +10,34 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import address_width
 from celosia.hw.pipeline import latch, struct_of
-from celosia.hw.systolic.timing import HAZARD_CYCLES
 from celosia.hw.systolic.accumulator import accumulate_port
 from celosia.hw.systolic.layer import layer_fields
+from celosia.hw.systolic.timing import HAZARD_CYCLES
 
 
 class ActivationFeeder(wiring.Component):
     """Walks block, N tile, K tile and row, and issues one activation vector per cycle.
 
     A tile begins when its weights are loaded (`full`); the first K tile of an N tile also waits for room for the whole
-    block in the accumulators, a later one until HAZARD_CYCLES after the start of the tile before, so that an accumulator
-    is written before it is read again. Inside a tile there is no wait.
+    block in the accumulators, a later one until HAZARD_CYCLES after the start of the tile before, so that an
+    accumulator is written before it is read again. Inside a tile there is no wait.
 
-    Ports: `start` takes `layer` when not `running`; `beat` issues a vector that is read from `address`; `swap` goes with
-    a tile's first beat; `accumulate` tells the accumulators what to do with the sums; `freed` gives one accumulator row
-    back; `no_room` and `hazard` say why a loaded tile does not begin.
+    Ports: `start` takes `layer` when not `running`; `beat` issues a vector that is read from `address`; `swap` goes
+    with a tile's first beat; `accumulate` tells the accumulators what to do with the sums; `freed` gives one
+    accumulator row back; `no_room` and `hazard` say why a loaded tile does not begin.
     """
+
+    layer: data.View
+    start: Signal
+    running: Signal
+    full: Signal
+    freed: Signal
+    beat: Signal
+    swap: Signal
+    address: Signal
+    accumulate: Any
+    no_room: Signal
+    hazard: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
@@ -47,7 +60,7 @@ class ActivationFeeder(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         layer = latch(
             m, self.start, self.layer, "blocks", "block_rows", "last_block_rows", "k_tiles", "n_tiles", "source_pitch"

@@ -5,12 +5,13 @@ from celosia.hw.fields import Field, Fields
 from celosia.hw.post.parameters import ROUNDING_WIDTH
 from celosia.hw.systolic.config import SystolicConfig
 
+
 def layer_fields(config: AcceleratorConfig) -> Fields:
     """Return the layout of a layer descriptor, each field as wide as this config needs.
 
     A layer multiplies M activation vectors by a K × N matrix. M is cut into `blocks` that fit the accumulators, N into
-    `n_tiles` of `cols` and K into `k_tiles` of `rows`; the engine visits block by block, in it N tile by N tile, in it K
-    tile by K tile, and in it the rows of the block. `k_edge` is the rows of the last K tile, `n_edge` the groups of
+    `n_tiles` of `cols` and K into `k_tiles` of `rows`; the engine visits block by block, in it N tile by N tile, in it
+    K tile by K tile, and in it the rows of the block. `k_edge` is the rows of the last K tile, `n_edge` the groups of
     `post_lanes` channels in the last N tile. Addresses and pitches (distance of two activation vectors) count words.
     """
     engine = config.engine

@@ -1,7 +1,7 @@
 """Weight loader: shifts the next tile into the array while this one computes."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
@@ -17,9 +17,20 @@ class WeightLoader(wiring.Component):
     has. Resident weights lie in memory in the order of use, block after block from the same address; streamed weights
     are taken from the ring as they come.
 
-    Ports: `start` takes `layer` when `idle`; `shift` is a load wave, its weights at `address`, unless `take` says that it
-    is the ring's next word; `full` means a tile is ready; `starved` that a row is wanted and the ring is empty.
+    Ports: `start` takes `layer` when `idle`; `shift` is a load wave, its weights at `address`, unless `take` says that
+    it is the ring's next word; `full` means a tile is ready; `starved` that a row is wanted and the ring is empty.
     """
+
+    layer: data.View
+    start: Signal
+    idle: Signal
+    ring_available: Signal
+    swap: Signal
+    shift: Signal
+    take: Signal
+    address: Signal
+    full: Signal
+    starved: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.fields = layer_fields(config)
@@ -40,11 +51,9 @@ class WeightLoader(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
-        layer = latch(
-            m, self.start, self.layer, "blocks", "n_tiles", "k_tiles", "k_edge", "weights_stream", "weights"
-        )
+        layer = latch(m, self.start, self.layer, "blocks", "n_tiles", "k_tiles", "k_edge", "weights_stream", "weights")
         active = Signal()
         block = Signal.like(layer.blocks, reset_less=True)
         n_tile = Signal.like(layer.n_tiles, reset_less=True)

@@ -103,9 +103,7 @@ class InputTimes:
         while self.words and len(self._ready) <= iteration:
             half = len(self._ready)
             free = self._released[half - 2] + 1 if half >= 2 else 1
-            for _ in range(self.words):
-                accepted = self._source.accept(free)
-            self._ready.append(accepted + 1)
+            self._ready.append(max(self._source.accept(free) for _ in range(self.words)) + 1)
         return self._ready[iteration] if self.words else 0
 
     def release(self, cycle: int) -> None:
@@ -181,12 +179,13 @@ def predict(
     total = dict.fromkeys(config.causes, 0)
     by_layer: list[dict[str, int]] = []
     offered = fetch  # first cycle in which the next layer is offered
-    idle = 1  # first cycle in which the engine is idle
+    done = 0  # last cycle of the layer before
     for iteration in range(run.iterations):
         for index, layer in enumerate(layers):
             inputs_ready = input_times.ready(iteration) if index == 0 else 0
             results_ready = result_times.ready(iteration) if index == len(layers) - 1 else 0
             causes = dict.fromkeys(config.causes, 0)
+            idle = done + 1  # first cycle in which the engine is idle
             seen = max(offered, idle)
             take = max(seen, inputs_ready, results_ready)
             causes["fetch"] = max(offered - idle, 0) + 1
@@ -195,7 +194,7 @@ def predict(
             done, engine_causes = engine.run(layer, offered, take)
             causes |= engine_causes
             by_layer.append(causes)
-            offered, idle = take + fetch, done + 1
+            offered = take + fetch
         input_times.release(done)
         result_times.produce(done)
     by_layer[-1]["results_wait"] += max(done + 1, result_times.empty) - done
