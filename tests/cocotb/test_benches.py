@@ -1,0 +1,75 @@
+"""The benches, each on the Verilog of a small component, simulated by a program that knows nothing of Amaranth."""
+
+from collections.abc import Callable
+
+import pytest
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.core import Core
+from celosia.hw.post.config import RequantizerConfig
+from celosia.hw.post.requantize import Requantizer
+from celosia.hw.systolic.array import SystolicArray
+from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.pe import PE
+from celosia.hw.top import Accelerator
+
+Bench = Callable[..., None]
+
+
+@pytest.mark.parametrize("row", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)])
+def test_pe(row: int, run_bench: Bench) -> None:
+    settings = {"rows": 8, "cols": 1, "activation_width": 8, "weight_width": 8}
+    run_bench(PE(SystolicConfig(**settings), row=row), "pe", "bench_pe", {**settings, "row": row})
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"rows": 3, "cols": 4},
+        pytest.param({"rows": 5, "cols": 2, "activation_width": 16, "weight_width": 3}, marks=pytest.mark.slow),
+        pytest.param({"rows": 1, "cols": 1, "activation_signed": False}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_array(shape: dict[str, int], run_bench: Bench) -> None:
+    run_bench(SystolicArray(SystolicConfig(**shape)), "systolic_array", "bench_array", shape)
+
+
+@pytest.mark.parametrize(
+    "widths",
+    [
+        {"accumulator_width": 32, "output_width": 8},
+        pytest.param({"accumulator_width": 48, "output_width": 16}, marks=pytest.mark.slow),
+        pytest.param({"accumulator_width": 20, "output_width": 4, "output_signed": False}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_requantizer(widths: dict[str, int], run_bench: Bench) -> None:
+    run_bench(Requantizer(RequantizerConfig(**widths)), "requantizer", "bench_requantizer", widths)
+
+
+DEVICE = {
+    "engine": {"rows": 4, "cols": 4, "accumulator_rows": 8},
+    "program_depth": 32,
+    "weight_depth": 32,
+    "parameter_depth": 16,
+    "input_depth": 16,
+    "activation_depth": 32,
+    "output_depth": 16,
+    "packet_words": 64,
+}
+
+
+def device() -> AcceleratorConfig:
+    return AcceleratorConfig(**{**DEVICE, "engine": SystolicConfig(**DEVICE["engine"])})
+
+
+def test_accelerator(run_bench: Bench) -> None:
+    run_bench(Accelerator(device()), "accelerator", "bench_accelerator", DEVICE)
+
+
+@pytest.mark.slow
+def test_core(run_bench: Bench) -> None:
+    small = {**DEVICE, "weight_depth": 16}
+    config = AcceleratorConfig(**{**small, "engine": SystolicConfig(**DEVICE["engine"])})
+    run_bench(Core(config), "core", "bench_core", small)
