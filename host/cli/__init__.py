@@ -13,6 +13,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments : list of str or None
         Without the program's name; None: those of this process.
     """
-    from celosia.host.cli.app import execute
-
+    try:
+        from celosia.host.cli.app import execute
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(execute(sys.argv[1:] if arguments is None else arguments))

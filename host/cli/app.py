@@ -15,7 +15,7 @@ from celosia.host.cli.output import note
 from celosia.host.cli.run import run_model
 from celosia.host.cli.simulate import simulate
 
-MISMATCH, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+BAD_INPUT, INTERRUPTED = 2, 130
 TRACEBACK: Final = "CELOSIA_TRACEBACK"  # environment: show where an error comes from
 
 app = typer.Typer(
@@ -72,21 +72,20 @@ def _top(
 
 
 def execute(arguments: list[str]) -> int:
-    """Run a command and return its exit code: 0, or one of those above."""
+    """Run a command and return its exit code: 0, 1 if something differs, or one of those above."""
     try:
-        return int(app(arguments, prog_name="celosia", standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="celosia", standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
-        note("interrupted.")
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it exits
-        return BROKEN_PIPE
+        code = INTERRUPTED
     except Exception as error:
         sentence = _sentence(error)
         if not sentence or os.environ.get(TRACEBACK):
             raise
         note(sentence)
         return BAD_INPUT
+    if code == INTERRUPTED:  # which typer, too, turns Ctrl-C into
+        note("interrupted.")
+    return code
 
 
 def _sentence(error: Exception) -> str:

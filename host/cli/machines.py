@@ -7,6 +7,7 @@ from typing import Any
 
 from celosia.host.cli.output import notices, working
 from celosia.host.device import Device
+from celosia.host.errors import CelosiaError
 from celosia.host.pack.bits import Words
 from celosia.host.program import Program
 from celosia.host.session import DeviceMachine, Machine
@@ -98,12 +99,18 @@ def simulated_device(config: AcceleratorConfig) -> Iterator[TimedMachine]:
 
 @contextmanager
 def simulated_core(config: AcceleratorConfig, *, waves: str = "") -> Iterator[Any]:
-    """Build or fetch the core's simulator: a `celosia.sim.core.CoreSimulator`."""
-    from celosia.sim.core import CoreSimulator
-    from celosia.sim.rtl import SlowSimulation
+    """Build or fetch the core's simulator, a `celosia.sim.core.CoreSimulator`; waveforms need a C++ compiler."""
+    from celosia.sim.core import CoreSimulator, build_core
+    from celosia.sim.rtl import SimulationError, SlowSimulation
 
     with notices(SlowSimulation), working(f"building the simulator of {describe(config)}") as report:
-        core = CoreSimulator(config, report, waves=waves)
+        try:
+            model = build_core(config, waves=waves, progress=report) if waves else None
+        except SimulationError as error:
+            if waves != "fst" or "lz4" not in str(error):
+                raise
+            raise CelosiaError("an .fst waveform needs the headers of lz4 (liblz4-dev); a .vcd does not.") from None
+        core = CoreSimulator(config, report, model=model)
     try:
         yield core
     finally:

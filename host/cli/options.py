@@ -9,7 +9,7 @@ import typer
 
 from celosia.host.errors import CelosiaError
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.registry import find_engine
+from celosia.hw.registry import Engine, find_engine
 
 EXIT_CODES: Final = "Exit codes: 0 all is well, 1 something differs, 2 bad input, 130 interrupted."
 DEFAULTS: Final = {"rows": 16, "cols": 16}
@@ -51,7 +51,7 @@ def read_config(
     name = str(values.get("engine", engine or "systolic"))
     if engine and name != engine:
         raise CelosiaError(f"{file}: the config is for engine {name!r}, not {engine!r}.")
-    known = {field.name: field for field in fields(find_engine(name).config)}
+    known = {field.name: field for field in fields(_find_engine(name, file).config)}
     others = {field.name for field in fields(AcceleratorConfig)} - {"engine"}
     given = values.get(name, {})
     if not isinstance(given, dict):
@@ -72,6 +72,13 @@ def read_config(
         raise CelosiaError(f"{file}: the {name} config lacks {missing[0]!r}; give it there or with --set.")
     try:
         return AcceleratorConfig.from_json({**rest, "engine": name, name: parts})
+    except ValueError as error:
+        raise CelosiaError(f"{file}: {error}" if file else str(error)) from None
+
+
+def _find_engine(name: str, file: Path | None) -> Engine:
+    try:
+        return find_engine(name)
     except ValueError as error:
         raise CelosiaError(f"{file}: {error}" if file else str(error)) from None
 
