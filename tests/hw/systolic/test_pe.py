@@ -54,5 +54,5 @@ def test_random_beats(row, signed):
 
 def test_psums_widen_by_row():
     config = SystolicConfig(rows=4, cols=1)
-    widths = [PE(config, row=row).signature.members["o_psum"].shape.width for row in range(4)]
-    assert widths == [16, 17, 17, 18]
+    assert [config.psum_width(row) for row in range(4)] == [16, 17, 17, 18]
+    assert (config.column_width, config.resolved_accumulator_width) == (18, 32)
