@@ -10,7 +10,6 @@ struct Bench {
     VerilatedContext context;
     Vtop top{&context};
     celosia::Stream streams[Design::STREAMS + 1] = {};
-    celosia::Pending pending;
     uint64_t cycle = 0;  // since the last reset
     uint64_t time = 0;   // half cycles since the start, the time of the waveform
     uint64_t trace_start = 0, trace_stop = 0;
@@ -27,7 +26,7 @@ struct Bench {
 #endif
     }
 
-    void clock(bool level) {
+    CELOSIA_INLINE void clock(bool level) {
         Design::clock(top, level);
         top.eval();
 #ifdef CELOSIA_WAVES
@@ -39,36 +38,41 @@ struct Bench {
 #endif
     }
 
-    void count_pending() {
-        pending = {};
+    celosia::Pending count_pending() const {
+        celosia::Pending pending;
         for (unsigned i = 0; i < Design::STREAMS; ++i) {
             const celosia::Stream& stream = streams[i];
             if (Design::SOURCE[i]) pending.unsent += stream.position < stream.count;
             else pending.unreceived += stream.count < stream.target;
         }
+        return pending;
     }
 
-    bool reached(uint32_t until, bool signalled, uint32_t& reason) const {
-        if (signalled) reason = SIGNAL;
-        else if ((until & RECEIVED) && !pending.unreceived) reason = RECEIVED;
-        else if ((until & SENT) && !pending.unsent) reason = SENT;
-        else return false;
-        return true;
+    static CELOSIA_INLINE uint32_t reached(uint32_t until, const celosia::Pending& pending) {
+        if ((until & RECEIVED) && !pending.unreceived) return RECEIVED;
+        if ((until & SENT) && !pending.unsent) return SENT;
+        return LIMIT;
     }
 
     uint32_t run(uint64_t max_cycles, uint32_t until, const CData* watch) {
-        uint32_t reason = LIMIT;
-        count_pending();
-        if (reached(until, false, reason)) return reason;
-        for (const uint64_t end = cycle + max_cycles; cycle < end;) {
-            Design::drive(top, streams, cycle);
+        celosia::Pending pending = count_pending();
+        uint32_t reason = reached(until, pending);
+        // A copy that nothing else can reach: the compiler keeps it in registers across the model's evaluation.
+        celosia::Stream local[Design::STREAMS + 1];
+        for (unsigned i = 0; i < Design::STREAMS; ++i) local[i] = streams[i];
+        for (const uint64_t end = cycle + max_cycles; !reason && cycle < end;) {
+            Design::drive(top, local, cycle);
             clock(false);
             const bool signalled = watch && *watch;
-            if (!Design::capture(top, streams, pending)) return NO_MEMORY;
+            if (!Design::capture(top, local, pending)) {
+                reason = NO_MEMORY;
+                break;
+            }
             clock(true);
             ++cycle;
-            if (reached(until, signalled, reason)) break;
+            reason = signalled ? SIGNAL : reached(until, pending);
         }
+        for (unsigned i = 0; i < Design::STREAMS; ++i) streams[i] = local[i];
         return reason;
     }
 };
@@ -77,6 +81,7 @@ Bench& bench_of(void* handle) { return *static_cast<Bench*>(handle); }
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 void* celosia_create() {
@@ -154,3 +159,4 @@ int32_t celosia_trace(void* handle, const char* path, uint64_t start, uint64_t s
 void celosia_close_trace(void* handle) { bench_of(handle).close_trace(); }
 
 }  // extern "C"
+#pragma GCC visibility pop

