@@ -56,7 +56,7 @@ class SystolicArray(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         """Return the grid of PEs."""
         m = Module()
         rows, cols = self._config.rows, self._config.cols

@@ -61,7 +61,7 @@ class PE(wiring.Component):
             members["i_psum"] = In(signed(config.psum_width(row - 1)))
         super().__init__(members)
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         """Return the registers around one multiplier."""
         m = Module()
         config = self._config
