@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from celosia.host.cli.app import execute
+from celosia.host.cli.demo import with_room
 from celosia.host.cli.options import read_config
 from celosia.hw.registry import ENGINES
 from celosia.sim import reference
@@ -75,6 +76,21 @@ def test_a_wrong_counter_is_told(tmp_path, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert "NO" in out
     assert "cycles on drain, the cycle model says" in err
+
+
+def test_small_arrays_get_room_for_the_weights():
+    config = read_config(rows=1, cols=1)
+    assert with_room(config).weight_depth == 8192  # 4928 weights, one to a word
+    assert with_room(read_config(rows=16, cols=16)) == read_config(rows=16, cols=16)
+
+
+def test_weights_that_stream_are_not_compared(tmp_path, capsys):
+    arguments = ["demo", *SMALL, "--set", "weight_depth=600", "--json", "--output", str(tmp_path / "out")]
+    assert execute(arguments) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["bit_exact"], report["cycle_exact"]) == (True, None)
+    assert "set weight_depth higher to have every counter compared" in err
 
 
 def test_a_folder_of_somebody_else(tmp_path, capsys):
