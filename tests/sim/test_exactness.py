@@ -22,7 +22,7 @@ CYCLES = 200_000  # more than any case takes
 SMALL = {"input_depth": 256, "activation_depth": 256, "output_depth": 256, "watchdog_cycles": 1 << 14}
 CONFIGS = {
     "4x4": AcceleratorConfig(
-        engine=SystolicConfig(rows=4, cols=4, accumulator_rows=8), weight_depth=64, parameter_depth=64, **SMALL
+        engine=SystolicConfig(rows=4, cols=4, accumulator_rows=8), weight_depth=64, parameter_depth=256, **SMALL
     ),
     "1x1": AcceleratorConfig(
         engine=SystolicConfig(rows=1, cols=1, accumulator_rows=4, max_k=64), weight_depth=300, **SMALL
