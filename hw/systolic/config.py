@@ -8,7 +8,7 @@ from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
 
 MAX_ACCUMULATOR_WIDTH = 48  # bits: the widest accumulator the requantizer takes
-LANE_K = 64  # smallest K with which the default number of requantizer lanes keeps up with the array
+LANE_K = 32  # smallest K with which the default number of requantizer lanes keeps up with the array
 
 
 def _signed_width(low: int, high: int) -> int:
@@ -49,7 +49,7 @@ class SystolicConfig:
         Accumulators per column, a power of two from 2 to 65536: the most activation vectors in one pass over a tile.
     post_lanes : int or None
         Requantizer lanes; a divisor of gcd(rows, cols). The array finishes rows · cols / K sums per cycle, and each
-        lane costs DSP blocks: None takes the largest divisor that is not more than layers of K = 64 keep busy.
+        lane costs DSP blocks: None takes the largest divisor that is not more than layers of K = 32 keep busy.
 
     Raises
     ------
@@ -158,7 +158,7 @@ class SystolicConfig:
 
     @property
     def resolved_post_lanes(self) -> int:
-        """Requantizer lanes: as given, else the largest divisor of gcd(rows, cols) that layers of K = 64 keep busy."""
+        """Requantizer lanes: as given, else the largest divisor of gcd(rows, cols) that layers of K = 32 keep busy."""
         if self.post_lanes is not None:
             return self.post_lanes
         shared = math.gcd(self.rows, self.cols)
