@@ -67,6 +67,8 @@ def build(
     SimulationError
         No C++ compiler, no Verilator, or one of them fails.
     """
+    if waves not in ("", "vcd", "fst"):
+        raise SimulationError(f"waveform format is {waves!r}, must be vcd or fst, or empty for none")
     compiler = find_compiler()
     if compiler is None:
         raise SimulationError(f"no C++ compiler (g++, clang++ or $CXX) was found; to install one: {install_command()}")

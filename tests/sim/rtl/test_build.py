@@ -114,3 +114,11 @@ def test_waveforms_need_their_writer_and_a_place(parts, tmp_path):
         pytest.raises(SimulationError, match="cannot be written"),
     ):
         sim.trace(tmp_path / "no" / "x.vcd")
+
+
+def test_waveform_formats_are_checked(parts, monkeypatch):
+    with pytest.raises(SimulationError, match="'lxt', must be vcd or fst"):
+        build(parts.Fifo(unsigned(8), 4), waves="lxt")
+    monkeypatch.setattr(sys.modules["celosia.sim.rtl.compiler"], "_has_headers", lambda *_: False)
+    with pytest.raises(SimulationError, match=r"FST waveforms need lz4\.h"):
+        build(parts.Fifo(unsigned(8), 4), waves="fst")
