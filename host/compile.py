@@ -1,24 +1,21 @@
-"""Compiler: a quantized network becomes memory images and layer descriptors for one accelerator config."""
+"""Compiler: a quantized network becomes memory images and layer descriptors for one accelerator config.
+
+What depends on the engine (how a layer is cut into tiles, how its words are packed) is the packer's; here is what does
+not: how many inputs an iteration takes, where tensors lie, and which weights stay.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from celosia.host.errors import CelosiaError
-from celosia.host.models.integers import integer_range
-from celosia.host.models.ir import Dense, Network
-from celosia.host.pack import systolic as pack
+from celosia.host.errors import CompileError
+from celosia.host.models.ir import Network
 from celosia.host.pack.bits import Words
 from celosia.host.program import LayerPlan, Program
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.systolic.config import SystolicConfig
-
-MIN_RING_TILES = 2  # tiles of streamed weights that the ring should hold, so that one arrives while one is loaded
-
-
-class CompileError(CelosiaError):
-    """The network does not fit the accelerator."""
+from celosia.hw.registry import find_engine
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
     Parameters
     ----------
     network : Network
-        Dense layers.
+        Layers that the engine has.
     config : AcceleratorConfig
         The accelerator.
     batch : int
@@ -53,46 +50,37 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         A layer is of an unsupported kind, its integers do not fit the config's widths, or a memory is too small; one
         sentence with the layer, the reason and what would be right.
     """
-    engine = config.engine
-    if not isinstance(engine, SystolicConfig):
-        raise CompileError(f"engine {config.engine_name!r} has no compiler; use a systolic config.")
-    layers = [_checked(layer, engine) for layer in network.layers]
-    vectors = _vectors(layers, config, batch)
-    rows = [pack.block_rows(engine, vectors, weights_stream=False) for _ in layers]
-    placed, ring_base = _place_weights(layers, config)
-    tensors = _place_tensors(layers, config, vectors)
+    engine, packer = config.engine, find_engine(config.engine_name).packer
+    layers = [packer.check_layer(engine, layer) for layer in network.layers]
+    channels = [layers[0].weights.shape[0], *(layer.weights.shape[1] for layer in layers)]
+    words = [packer.vector_words(engine, count) for count in channels]
+    vectors = _vectors(words, config, batch)
+    placed, ring_base = _place_weights([packer.weight_words(engine, layer) for layer in layers], config, packer)
+    tensors = _place_tensors(words, config, vectors)
     plans, images, streamed = [], _Images(config), []
     for index, (layer, place) in enumerate(zip(layers, placed, strict=True)):
-        K, N = layer.weights.shape
-        if place.stream:
-            rows[index] = pack.block_rows(engine, vectors, weights_stream=True)
-        offsets = (_offset(layer.name, layer.input_dtype, engine), _offset(layer.name, layer.output_dtype, engine))
-        parameters = images.append("parameters", _parameters(layer, engine, offsets[0]))
         fields = {
-            **pack.tile_fields(engine, vectors, K, N, rows[index]),
-            **pack.clamp_fields(
-                layer.rounding,
-                layer.output_zero_point + offsets[1],
-                layer.minimum + offsets[1],
-                layer.maximum + offsets[1],
-            ),
+            **packer.layer_fields(engine, layer, vectors, weights_stream=place.stream),
             "source_is_activations": int(index > 0),
             "source": tensors[index],
             "destination_is_outputs": int(index == len(layers) - 1),
             "destination": tensors[index + 1],
-            "weights_stream": int(place.stream),
             "weights": place.address,
-            "parameters": parameters,
+            "parameters": images.append("parameters", packer.pack_parameters(engine, layer)),
         }
-        weights = pack.pack_weights(engine, layer.weights)
+        weights = packer.pack_weights(engine, layer.weights)
         if place.stream:
-            streamed += [weights] * fields["blocks"]
+            streamed += [weights] * packer.weight_passes(fields)
         else:
             images.append("weights", weights)
         images.append("program", np.array(config.layer_fields.pack(fields), dtype=np.uint32)[:, None])
         plans.append(
             LayerPlan(
-                name=layer.name, shape=(vectors, K, N), fields=fields, weight_words=len(weights), reason=place.reason
+                name=layer.name,
+                shape=(vectors, *layer.weights.shape),
+                fields=fields,
+                weight_words=len(weights),
+                reason=place.reason,
             )
         )
     return Program(
@@ -103,8 +91,8 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         image=images.finished(),
         weight_stream=np.concatenate(streamed) if streamed else None,
         ring_base=ring_base,
-        input_offset=_offset(layers[0].name, layers[0].input_dtype, engine),
-        output_offset=_offset(layers[-1].name, layers[-1].output_dtype, engine),
+        input_offset=packer.activation_offset(engine, layers[0].input_dtype),
+        output_offset=packer.activation_offset(engine, layers[-1].output_dtype),
     )
 
 
@@ -131,115 +119,57 @@ class _Images:
         return {memory: np.concatenate(parts) for memory, parts in self._parts.items()}
 
 
-def _checked(layer: object, engine: SystolicConfig) -> Dense:
-    """Return the layer if the engine computes it exactly."""
-    name = getattr(layer, "name", "?")
-    if not isinstance(layer, Dense):
-        raise CompileError(f"layer {name!r} is a {type(layer).__name__}; the systolic engine takes dense layers.")
-    low, high = int(layer.weights.min()), int(layer.weights.max())
-    if low < engine.weight_range[0] or high > engine.weight_range[1]:
-        raise CompileError(
-            f"layer {name!r} has weights from {low} to {high}; weight_width={engine.weight_width} holds "
-            f"{engine.weight_range[0]} to {engine.weight_range[1]}."
-        )
-    offset = _offset(name, layer.input_dtype, engine)
-    _offset(name, layer.output_dtype, engine)
-    weights = layer.weights.astype(np.int64)
-    ends = [weights * (end + offset) for end in integer_range(layer.input_dtype)]
-    bias = _folded_bias(layer, offset)
-    least = min(int(np.minimum(*ends).sum(axis=0).min()), int(bias.min()))
-    most = max(int(np.maximum(*ends).sum(axis=0).max()), int(bias.max()))
-    limit = 1 << (engine.resolved_accumulator_width - 1)
-    if least < -limit or most >= limit:
-        raise CompileError(
-            f"layer {name!r} can reach accumulators or biases from {least} to {most}; "
-            f"accumulator_width={engine.resolved_accumulator_width} holds {-limit} to {limit - 1}."
-        )
-    return layer
+def _vectors(words: Sequence[int], config: AcceleratorConfig, batch: int) -> int:
+    """Return how many inputs an iteration takes: equal shares of the batch, as large as the memories allow.
 
-
-def _offset(name: str, dtype: str, engine: SystolicConfig) -> int:
-    """Return what turns a type's integers into the engine's: 0 where they fit, else the distance of the ranges."""
-    low, high = integer_range(dtype)
-    smallest, largest = engine.activation_range
-    if smallest <= low and high <= largest:
-        return 0
-    if high - low <= largest - smallest:
-        return smallest - low
-    raise CompileError(
-        f"layer {name!r} has {dtype} activations; activation_width={engine.activation_width} is too narrow for them."
-    )
-
-
-def _folded_bias(layer: Dense, offset: int) -> np.ndarray:
-    """Return the bias that also takes the inputs' zero point away."""
-    return layer.bias - (layer.input_zero_point + offset) * layer.weights.astype(np.int64).sum(axis=0)
-
-
-def _parameters(layer: Dense, engine: SystolicConfig, offset: int) -> Words:
-    return pack.pack_parameters(engine, _folded_bias(layer, offset), layer.multiplier, layer.shift)
-
-
-def _vectors(layers: Sequence[Dense], config: AcceleratorConfig, batch: int) -> int:
-    """Return how many inputs an iteration takes: equal shares of the batch, as large as the memories allow."""
-    engine = config.engine
-    assert isinstance(engine, SystolicConfig)
+    `words` are the memory words of one vector of each tensor: the input, the tensors between layers, the result.
+    """
     if batch < 1:
         raise CompileError(f"batch={batch} must be at least 1.")
-    sizes = [pack.vector_words(engine, layers[0].weights.shape[0])]
-    sizes += [pack.vector_words(engine, layer.weights.shape[1]) for layer in layers]
-    inner = [first + second for first, second in zip(sizes[1:-1], [*sizes[2:-1], 0], strict=False)] or [0]
+    inner = words[1:-1]
+    both = max((first + second for first, second in zip(inner, [*inner[1:], 0], strict=False)), default=0)
     # The whole batch at once may fill the input and output memories; several iterations share them half and half.
     for share in (1, 2):
         limits = {
-            "input": config.input_depth // share // sizes[0],
-            "output": config.output_depth // share // sizes[-1],
-            "activation": config.activation_depth // max(inner) if max(inner) else batch,
+            "input": config.input_depth // share // words[0],
+            "output": config.output_depth // share // words[-1],
+            "activation": config.activation_depth // both if both else batch,
         }
         memory = min(limits, key=lambda name: limits[name])
-        most = limits[memory]
-        if share == 1 and most >= batch:
+        if share == 1 and limits[memory] >= batch:
             return batch
-    if most < 1:
+    if limits[memory] < 1:
+        depth = getattr(config, f"{memory}_depth")
         raise CompileError(
-            f"one input of the network does not fit the {memory} memory of {getattr(config, f'{memory}_depth')} words; "
-            f"set {memory}_depth higher."
+            f"one input of the network does not fit the {memory} memory of {depth} words; set {memory}_depth higher."
         )
-    return -(-batch // -(-batch // most))
+    return -(-batch // -(-batch // limits[memory]))
 
 
-def _place_tensors(layers: Sequence[Dense], config: AcceleratorConfig, vectors: int) -> list[int]:
+def _place_tensors(words: Sequence[int], config: AcceleratorConfig, vectors: int) -> list[int]:
     """Return the address of each tensor: the input, the tensors between layers, the result.
 
     Tensors between layers lie by turns at the bottom and at the top of their memory, so that a layer's source and
     destination never overlap.
     """
-    engine = config.engine
-    assert isinstance(engine, SystolicConfig)
-    addresses = [0]
-    for index, layer in enumerate(layers[:-1]):
-        words = vectors * pack.vector_words(engine, layer.weights.shape[1])
-        addresses.append(0 if index % 2 == 0 else config.activation_depth - words)
-    return [*addresses, 0]
+    between = [
+        0 if index % 2 == 0 else config.activation_depth - vectors * size for index, size in enumerate(words[1:-1])
+    ]
+    return [0, *between, 0]
 
 
-def _place_weights(layers: Sequence[Dense], config: AcceleratorConfig) -> tuple[list[_Placed], int]:
+def _place_weights(sizes: Sequence[int], config: AcceleratorConfig, packer: Any) -> tuple[list[_Placed], int]:
     """Keep weights resident while they fit, smallest layers first, stream the rest; also return the ring's base."""
-    engine = config.engine
-    assert isinstance(engine, SystolicConfig)
-    sizes = [pack.weight_words(engine, *layer.weights.shape) for layer in layers]
     depth = config.weight_depth
-    if sum(sizes) <= depth:
-        resident = set(range(len(layers)))
-        ring_base, why = depth, f"resident: all {sum(sizes)} weight rows fit into {depth}"
-    else:
-        budget = depth - min(MIN_RING_TILES * engine.rows, depth)
-        resident, used = set(), 0
-        for index in sorted(range(len(layers)), key=lambda index: sizes[index]):
-            if used + sizes[index] <= budget:
+    resident, ring_base, why = set(range(len(sizes))), depth, f"resident: all {sum(sizes)} weight rows fit into {depth}"
+    if sum(sizes) > depth:
+        budget = depth - min(packer.ring_words(config.engine), depth)
+        resident, ring_base = set(), 0
+        for index in sorted(range(len(sizes)), key=lambda index: sizes[index]):
+            if ring_base + sizes[index] <= budget:
                 resident.add(index)
-                used += sizes[index]
-        ring_base, why = used, f"resident: fits beside a ring of {depth - used} rows"
+                ring_base += sizes[index]
+        why = f"resident: fits beside a ring of {depth - ring_base} rows"
     placed, address = [], 0
     for index, size in enumerate(sizes):
         if index in resident:

@@ -10,3 +10,7 @@ class CelosiaError(ValueError):
 
 class DeviceError(CelosiaError):
     """The device refused a packet, answered nonsense, or is not the one the program was compiled for."""
+
+
+class CompileError(CelosiaError):
+    """The network does not fit the accelerator."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from celosia.host.errors import CompileError
+from celosia.host.models.integers import integer_range
+from celosia.host.models.ir import Dense
 from celosia.host.pack.bits import Words, pack_lanes, unpack_lanes
 from celosia.hw.post.parameters import rounding_code
 from celosia.hw.systolic.config import SystolicConfig
@@ -17,14 +20,15 @@ def vector_words(engine: SystolicConfig, channels: int) -> int:
     return -(-channels // engine.rows)
 
 
-def weight_words(engine: SystolicConfig, K: int, N: int) -> int:
+def weight_words(engine: SystolicConfig, layer: Dense) -> int:
     """Return the weight memory words of a layer: one for each row of each N tile, none for padding rows."""
+    K, N = layer.weights.shape
     return K * -(-N // engine.cols)
 
 
-def parameter_words(engine: SystolicConfig, N: int) -> int:
-    """Return the parameter memory words of a layer."""
-    return -(-N // engine.resolved_post_lanes)
+def ring_words(engine: SystolicConfig) -> int:
+    """Return the words that a ring for streamed weights should have: one tile arrives while one is loaded."""
+    return 2 * engine.rows
 
 
 def pack_weights(engine: SystolicConfig, weights: np.ndarray) -> Words:
@@ -53,9 +57,10 @@ def pack_weights(engine: SystolicConfig, weights: np.ndarray) -> Words:
     return pack_lanes(by_tile.reshape(tiles * K, engine.cols), engine.weight_width)
 
 
-def pack_parameters(engine: SystolicConfig, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> Words:
-    """Pack the requantizers' parameters of N channels, a group of `post_lanes` channels to a word."""
-    return engine.parameter_layout.encode(bias=bias, multiplier=multiplier, shift=shift)
+def pack_parameters(engine: SystolicConfig, layer: Dense) -> Words:
+    """Pack the requantizers' parameters, a group of `post_lanes` channels to a word."""
+    bias = folded_bias(engine, layer)
+    return engine.parameter_layout.encode(bias=bias, multiplier=layer.multiplier, shift=layer.shift)
 
 
 def pack_activations(engine: SystolicConfig, values: np.ndarray) -> Words:
@@ -73,20 +78,36 @@ def unpack_activations(engine: SystolicConfig, words: Words, channels: int) -> n
     return lanes.reshape(-1, vector_words(engine, channels) * engine.rows)[:, :channels]
 
 
-def tile_fields(engine: SystolicConfig, M: int, K: int, N: int, block_rows: int) -> dict[str, int]:
-    """Return the descriptor fields that cut an M × K × N product into blocks and tiles."""
-    blocks, k_tiles, n_tiles = -(-M // block_rows), -(-K // engine.rows), -(-N // engine.cols)
+def layer_fields(engine: SystolicConfig, layer: Dense, M: int, *, weights_stream: bool) -> dict[str, int]:
+    """Return the descriptor fields of a layer on M activation vectors, all but the addresses.
+
+    See `celosia.hw.systolic.layer` for their meaning.
+    """
+    K, N = layer.weights.shape
+    rows = block_rows(engine, M, weights_stream=weights_stream)
+    blocks, k_tiles, n_tiles = -(-M // rows), -(-K // engine.rows), -(-N // engine.cols)
+    offset = activation_offset(engine, layer.output_dtype)
     return {
         "blocks": blocks,
-        "block_rows": block_rows,
-        "last_block_rows": M - (blocks - 1) * block_rows,
+        "block_rows": rows,
+        "last_block_rows": M - (blocks - 1) * rows,
         "k_tiles": k_tiles,
         "k_edge": K - (k_tiles - 1) * engine.rows,
         "n_tiles": n_tiles,
-        "n_edge": parameter_words(engine, N - (n_tiles - 1) * engine.cols),
+        "n_edge": -(-(N - (n_tiles - 1) * engine.cols) // engine.resolved_post_lanes),
         "source_pitch": k_tiles,
         "destination_pitch": vector_words(engine, N),
+        "weights_stream": int(weights_stream),
+        "rounding": rounding_code(layer.rounding),
+        "zero_point": layer.output_zero_point + offset,
+        "minimum": layer.minimum + offset,
+        "maximum": layer.maximum + offset,
     }
+
+
+def weight_passes(fields: Mapping[str, int]) -> int:
+    """Return how often a layer with these descriptor fields takes its weights."""
+    return fields["blocks"]
 
 
 def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
@@ -101,11 +122,61 @@ def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
     return -(-M // -(-M // most))
 
 
-def clamp_fields(rounding: str, zero_point: int, minimum: int, maximum: int) -> Mapping[str, int]:
-    """Return the descriptor fields of the requantizer."""
-    return {
-        "rounding": rounding_code(rounding),
-        "zero_point": zero_point,
-        "minimum": minimum,
-        "maximum": maximum,
-    }
+def activation_offset(engine: SystolicConfig, dtype: str) -> int:
+    """Return what turns a type's integers into the engine's: 0 where they fit, else the distance of the ranges.
+
+    Raises
+    ------
+    CompileError
+        The type is wider than the engine's activations.
+    """
+    low, high = integer_range(dtype)
+    smallest, largest = engine.activation_range
+    if smallest <= low and high <= largest:
+        return 0
+    if high - low <= largest - smallest:
+        return smallest - low
+    raise CompileError(
+        f"activation_width={engine.activation_width} is too narrow for {dtype} activations; make it wider."
+    )
+
+
+def folded_bias(engine: SystolicConfig, layer: Dense) -> np.ndarray:
+    """Return the bias that also takes away the zero point of the inputs: int64, (N,)."""
+    zero_point = layer.input_zero_point + activation_offset(engine, layer.input_dtype)
+    return layer.bias - zero_point * layer.weights.astype(np.int64).sum(axis=0)
+
+
+def check_layer(engine: SystolicConfig, layer: object) -> Dense:
+    """Return the layer if the engine computes it exactly.
+
+    Raises
+    ------
+    CompileError
+        It is of another kind, or its integers do not fit the engine's widths.
+    """
+    name = getattr(layer, "name", "?")
+    if not isinstance(layer, Dense):
+        raise CompileError(f"layer {name!r} is a {type(layer).__name__}; the systolic engine takes dense layers.")
+    low, high = int(layer.weights.min()), int(layer.weights.max())
+    if low < engine.weight_range[0] or high > engine.weight_range[1]:
+        raise CompileError(
+            f"layer {name!r} has weights from {low} to {high}; weight_width={engine.weight_width} holds "
+            f"{engine.weight_range[0]} to {engine.weight_range[1]}."
+        )
+    try:
+        offset = activation_offset(engine, layer.input_dtype)
+        activation_offset(engine, layer.output_dtype)
+    except CompileError as error:
+        raise CompileError(f"layer {name!r}: {error}") from None
+    ends = [layer.weights.astype(np.int64) * (end + offset) for end in integer_range(layer.input_dtype)]
+    bias = folded_bias(engine, layer)
+    least = min(int(np.minimum(*ends).sum(axis=0).min()), int(bias.min()))
+    most = max(int(np.maximum(*ends).sum(axis=0).max()), int(bias.max()))
+    limit = 1 << (engine.resolved_accumulator_width - 1)
+    if least < -limit or most >= limit:
+        raise CompileError(
+            f"layer {name!r} can reach accumulators or biases from {least} to {most}; "
+            f"accumulator_width={engine.resolved_accumulator_width} holds {-limit} to {limit - 1}."
+        )
+    return layer
