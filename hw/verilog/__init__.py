@@ -12,13 +12,14 @@ from amaranth.back.rtlil import convert_fragment  # type: ignore  # the stubs le
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
-from celosia.hw.verilog.cleanup import RESERVED, clean_up
-from celosia.hw.verilog.expressions import VerilogError
+from celosia.hw.verilog.cleanup import clean_up
 from celosia.hw.verilog.hints import gather_hints, top_ports
 from celosia.hw.verilog.lint import LINT_WAIVERS
 from celosia.hw.verilog.merge import instance_counts, merge_identical, name_modules
 from celosia.hw.verilog.modules import module_text
+from celosia.hw.verilog.names import RESERVED
 from celosia.hw.verilog.rtlil import parse
+from celosia.hw.verilog.terms import VerilogError
 
 __all__ = ["LINT_WAIVERS", "VerilogError", "top_ports", "write_verilog"]
 

@@ -13,24 +13,30 @@ Everything else gets a net of its own.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from celosia.hw.verilog.cleanup import RESERVED, outputs_of, reads, unique_name
+from celosia.hw.verilog.names import RESERVED, unique_name
+from celosia.hw.verilog.netlist import outputs_of, reads
 from celosia.hw.verilog.rtlil import Bits, Cell, Module, Slice, Spec, part_of
+from celosia.hw.verilog.terms import (
+    ARITHMETIC,
+    BITWISE,
+    COMPARE,
+    UNARY,
+    WHOLE,
+    Leaf,
+    Node,
+    Text,
+    VerilogError,
+    constant,
+    extended,
+    is_constant,
+    is_exact,
+    leaves_of,
+    printed,
+    width_of,
+)
 
-__all__ = ["Expressions", "VerilogError"]
-
-
-class VerilogError(ValueError):
-    """The design uses something that cannot be written as Verilog."""
-
-
-_UNARY = {"$reduce_or": "|", "$reduce_and": "&", "$reduce_xor": "^", "$reduce_bool": "|"}
-_COMPARE = {"$eq": "==", "$ne": "!=", "$lt": "<", "$le": "<=", "$gt": ">", "$ge": ">="}
-_BITWISE = {"$and": "&", "$or": "|", "$xor": "^"}
-_ARITHMETIC = {"$add": "+", "$sub": "-", "$mul": "*"}
-_WHOLE = {"$shl": "<<", "$shr": ">>", "$sshr": ">>>", "$divfloor": "/", "$modfloor": "%"}
-_LEVEL = {"*": 6, "+": 5, "-": 5, "&": 3, "^": 2, "|": 1}  # how tightly Verilog binds
+__all__ = ["Expressions"]
 
 # What an operator's result is called when it needs a net of its own.
 _NAMES = {
@@ -39,35 +45,6 @@ _NAMES = {
     **{"$and": "both", "$or": "either", "$xor": "differing", "$dff": "register"},
     **{"$eq": "equal", "$ne": "unequal", "$lt": "less", "$le": "at_most", "$gt": "more", "$ge": "at_least"},
 }
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A closed text, its outermost operator (empty: nothing to be torn apart), and whether Verilog calls it signed."""
-
-    text: str
-    operator: str = ""
-    signed: bool = False
-
-    @property
-    def bracketed(self) -> str:
-        return f"({self.text})" if self.operator else self.text
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    """An operand of an arithmetic expression: its bits, and whether the top one is a sign."""
-
-    spec: Spec
-    signed: bool
-
-
-@dataclass(frozen=True)
-class _Node:
-    """An operator of an arithmetic expression."""
-
-    operator: str
-    operands: tuple["_Leaf | _Node", ...]
 
 
 class Expressions:
@@ -154,15 +131,15 @@ class Expressions:
         closed = self._closed(spec)
         return f"$unsigned({closed.text})" if closed.signed else closed.text
 
-    def _closed(self, spec: Spec) -> "_Text":
+    def _closed(self, spec: Spec) -> "Text":
         if not spec:
-            return _Text("1'd0")
+            return Text("1'd0")
         piece, *others = spec
         if others:
             texts = self._repeats(spec)
-            return _Text(texts[0] if len(texts) == 1 else "{" + ", ".join(texts) + "}")
+            return Text(texts[0] if len(texts) == 1 else "{" + ", ".join(texts) + "}")
         if isinstance(piece, Bits):
-            return _Text(constant(piece.bits))
+            return Text(constant(piece.bits))
         cell = self._inlinable(spec)
         if cell is not None:
             text = self._closed_operator(cell, piece.width)
@@ -173,10 +150,10 @@ class Expressions:
         whole = piece.low == 0 and piece.width == wire.width
         name = self.name(piece.wire)
         if whole:
-            return _Text(name, signed=wire.signed)
+            return Text(name, signed=wire.signed)
         if piece.width == 1:
-            return _Text(f"{name}[{piece.low}]")
-        return _Text(f"{name}[{piece.low + piece.width - 1}:{piece.low}]")
+            return Text(f"{name}[{piece.low}]")
+        return Text(f"{name}[{piece.low + piece.width - 1}:{piece.low}]")
 
     def _repeats(self, spec: Spec) -> list[str]:
         """Pieces of a concatenation, equal neighbours written as ``{n{x}}``."""
@@ -191,68 +168,68 @@ class Expressions:
             index = run
         return texts
 
-    def _closed_operator(self, cell: Cell, width: int) -> "_Text | None":
+    def _closed_operator(self, cell: Cell, width: int) -> "Text | None":
         kind, ports = cell.kind, cell.ports
-        if kind in _UNARY and width == 1:
+        if kind in UNARY and width == 1:
             return self._reduction(cell)
-        if kind in _COMPARE and width == 1:
+        if kind in COMPARE and width == 1:
             return self._comparison(cell)
         if kind == "$not" and width == 1:
-            return _Text(f"!{self.operand(ports['A'])}")
-        if kind in _BITWISE and all(_spec_width(ports[port]) == width for port in "AB"):
+            return Text(f"!{self.operand(ports['A'])}")
+        if kind in BITWISE and all(width_of(ports[port]) == width for port in "AB"):
             texts = [self._closed(ports[port]) for port in "AB"]
-            symbol = _BITWISE[kind]
+            symbol = BITWISE[kind]
             parts = [text.text if text.operator == symbol else text.bracketed for text in texts]
-            return _Text(f" {symbol} ".join(parts), operator=symbol, signed=all(text.signed for text in texts))
+            return Text(f" {symbol} ".join(parts), operator=symbol, signed=all(text.signed for text in texts))
         if kind == "$mux":
             chosen, other = self._closed(ports["B"]), self._closed(ports["A"])
             text = f"{self.operand(ports['S'])} ? {chosen.bracketed} : {other.bracketed}"
-            return _Text(text, operator="?", signed=chosen.signed and other.signed)
+            return Text(text, operator="?", signed=chosen.signed and other.signed)
         return None
 
-    def _reduction(self, cell: Cell) -> "_Text":
+    def _reduction(self, cell: Cell) -> "Text":
         spec = cell.ports["A"]
-        if _spec_width(spec) == 1:
+        if width_of(spec) == 1:
             return self._closed(spec)
-        return _Text(f"{_UNARY[cell.kind]}{self.operand(spec)}", operator="|")
+        return Text(f"{UNARY[cell.kind]}{self.operand(spec)}", operator="|")
 
-    def _comparison(self, cell: Cell) -> "_Text":
-        widths = [_spec_width(cell.ports[port]) for port in "AB"]
+    def _comparison(self, cell: Cell) -> "Text":
+        widths = [width_of(cell.ports[port]) for port in "AB"]
         signed = bool(cell.number("A_SIGNED"))
-        leaves = [_Leaf(cell.ports[port], signed) for port in "AB"]
+        leaves = [Leaf(cell.ports[port], signed) for port in "AB"]
         either = cell.kind in ("$eq", "$ne") and widths[0] == widths[1]
         texts = self._leaf_texts(leaves, max(*widths, 1), signed=None if either else signed)
-        return _Text(f"{texts[0]} {_COMPARE[cell.kind]} {texts[1]}", operator="==")
+        return Text(f"{texts[0]} {COMPARE[cell.kind]} {texts[1]}", operator="==")
 
     # -- right sides of assignments --
 
     def right(self, spec: Spec) -> str:
         """Text of a value that is assigned to something of its width."""
-        width = _spec_width(spec)
+        width = width_of(spec)
         cell = self._inlinable(spec)
-        if cell is not None and cell.kind in _WHOLE | {"$shift": ""}:
+        if cell is not None and cell.kind in WHOLE | {"$shift": ""}:
             self._take(spec)
             return self.whole(cell)
         cell = self._inlinable(spec, part=True)
         if cell is not None and width > 1:
             inlined = set(self.inlined)
             node = self._expand(spec, False, width, root=True)
-            if isinstance(node, _Node):
-                if all(_spec_width(leaf.spec) <= width for leaf in _leaves_of(node)):
-                    return self._print(node, width)
+            if isinstance(node, Node):
+                if all(width_of(leaf.spec) <= width for leaf in leaves_of(node)):
+                    return printed(node, self._leaf_texts(leaves_of(node), width))
                 self.inlined = inlined  # the full result gets a net, so that the part that is cut off shows
         return self.closed(spec)
 
     def whole(self, cell: Cell) -> str:
         """Text of an operator assigned to a net of the width of its result."""
         width = cell.number("Y_WIDTH") if "Y_WIDTH" in cell.parameters else cell.number("WIDTH")
-        if cell.kind in _WHOLE:
+        if cell.kind in WHOLE:
             return self._shift_or_division(cell, width)
         if cell.kind == "$shift":
             return self._part_select(cell, width)
-        node = self._operator(cell, width) if width > 1 or cell.kind in _ARITHMETIC or cell.kind == "$neg" else None
+        node = self._operator(cell, width) if width > 1 or cell.kind in ARITHMETIC or cell.kind == "$neg" else None
         if node is not None:
-            return self._print(node, width)
+            return printed(node, self._leaf_texts(leaves_of(node), width))
         text = self._closed_operator(cell, width)
         if text is None:
             raise VerilogError(
@@ -265,15 +242,15 @@ class Expressions:
         if cell.kind in ("$divfloor", "$modfloor"):
             if signed:
                 raise VerilogError(f"signed division in module {self._module.name} has no Verilog form: it rounds down")
-            texts = self._leaf_texts([_Leaf(cell.ports[port], False) for port in "AB"], width, signed=False)
-            return f"{texts[0]} {_WHOLE[cell.kind]} {texts[1]}"
+            texts = self._leaf_texts([Leaf(cell.ports[port], False) for port in "AB"], width, signed=False)
+            return f"{texts[0]} {WHOLE[cell.kind]} {texts[1]}"
         value = self._shifted_leaf(cell, signed, width)
-        return f"{value} {_WHOLE[cell.kind]} {self.operand(cell.ports['B'])}"
+        return f"{value} {WHOLE[cell.kind]} {self.operand(cell.ports['B'])}"
 
     def _shifted_leaf(self, cell: Cell, signed: bool, width: int) -> str:
         """What a shift works on: bits above the result's width may come down into it."""
         spec = cell.ports["A"]
-        return self._leaf_texts([_Leaf(spec, signed)], max(width, _spec_width(spec)), signed=signed)[0]
+        return self._leaf_texts([Leaf(spec, signed)], max(width, width_of(spec)), signed=signed)[0]
 
     def _part_select(self, cell: Cell, width: int) -> str:
         spec, offset = cell.ports["A"], cell.ports["B"]
@@ -282,7 +259,7 @@ class Expressions:
         whole = isinstance(value, Slice) and value.width == self._width(value.wire)
         if whole and isinstance(value, Slice) and self._highest(offset) + width <= value.width:
             needed = max(1, (value.width - 1).bit_length())
-            if _spec_width(offset) > needed:
+            if width_of(offset) > needed:
                 offset = part_of(offset, 0, needed)
             return f"{self.name(value.wire)}[{self.index(offset)} +: {width}]"
         text = self._shifted_leaf(cell, signed, width)
@@ -293,138 +270,67 @@ class Expressions:
         cell = self._drivers.get(spec[0].wire) if len(spec) == 1 and isinstance(spec[0], Slice) else None
         if cell is not None and cell.kind == "$mul" and all(isinstance(piece, Bits) for piece in cell.ports["B"]):
             factor = int("".join(piece.bits for piece in cell.ports["B"] if isinstance(piece, Bits)), 2)
-            return ((1 << _spec_width(cell.ports["A"])) - 1) * factor
-        return (1 << _spec_width(spec)) - 1
+            return ((1 << width_of(cell.ports["A"])) - 1) * factor
+        return (1 << width_of(spec)) - 1
 
     # -- arithmetic --
 
-    def _expand(self, spec: Spec, signed: bool, width: int, *, root: bool = False) -> "_Leaf | _Node":
+    def _expand(self, spec: Spec, signed: bool, width: int, *, root: bool = False) -> "Leaf | Node":
         """The operator behind an operand, where it may be computed in ``width`` bits; else the operand itself."""
-        cell = self._inlinable(spec, part=root or _spec_width(spec) >= width)
-        if cell is None or cell.kind not in {**_ARITHMETIC, **_BITWISE, "$neg": "", "$not": ""}:
-            return _Leaf(spec, signed)
-        if width > _spec_width(spec) and not self._exact(cell, spec, signed):
-            return _Leaf(spec, signed)
+        cell = self._inlinable(spec, part=root or width_of(spec) >= width)
+        if cell is None or cell.kind not in {**ARITHMETIC, **BITWISE, "$neg": "", "$not": ""}:
+            return Leaf(spec, signed)
+        if width > width_of(spec) and not is_exact(cell, spec, signed):
+            return Leaf(spec, signed)
         node = self._operator(cell, width, inner_signed=signed)
         if node is None:
-            return _Leaf(spec, signed)
+            return Leaf(spec, signed)
         self._take(spec)
         return node
 
-    def _operator(self, cell: Cell, width: int, *, inner_signed: bool = False) -> _Node | None:
+    def _operator(self, cell: Cell, width: int, *, inner_signed: bool = False) -> Node | None:
         ports = cell.ports
-        if cell.kind in _BITWISE or cell.kind == "$not":
+        if cell.kind in BITWISE or cell.kind == "$not":
             specs = [ports[port] for port in "AB" if port in ports]
-            if any(_spec_width(spec) != cell.number("Y_WIDTH") for spec in specs):
+            if any(width_of(spec) != cell.number("Y_WIDTH") for spec in specs):
                 return None
-            symbol = _BITWISE.get(cell.kind, "~")
-            return _Node(symbol, tuple(self._expand(spec, inner_signed, width) for spec in specs))
+            symbol = BITWISE.get(cell.kind, "~")
+            return Node(symbol, tuple(self._expand(spec, inner_signed, width) for spec in specs))
         signed = bool(cell.number("A_SIGNED")) if "A_SIGNED" in cell.parameters else False
-        if cell.kind in _ARITHMETIC:
+        if cell.kind in ARITHMETIC:
             operands = tuple(self._expand(ports[port], signed, width) for port in "AB")
-            return _Node(_ARITHMETIC[cell.kind], operands)
+            return Node(ARITHMETIC[cell.kind], operands)
         if cell.kind == "$neg":
-            return _Node("-", (self._expand(ports["A"], signed, width),))
+            return Node("-", (self._expand(ports["A"], signed, width),))
         return None
 
-    def _exact(self, cell: Cell, spec: Spec, signed: bool) -> bool:
-        """The operator's result, read as ``signed`` says, is the true number, so that a wider one is the same."""
-        width = _spec_width(spec)
-        widths = [_spec_width(cell.ports[port]) for port in "AB" if port in cell.ports]
-        if width != cell.number("Y_WIDTH"):
-            return False
-        if cell.kind in _BITWISE:
-            return all(operand == width for operand in widths)
-        if cell.kind == "$not":
-            return signed and widths[0] == width
-        inner = bool(cell.number("A_SIGNED"))
-        if cell.kind == "$mul":
-            needed = sum(widths) + (signed and not inner)
-            return width >= needed and (signed or not inner)
-        needed = max(widths) + 1
-        if cell.kind == "$add":
-            return width >= needed + (signed and not inner) and (signed or not inner)
-        return signed and width >= needed
-
-    def _print(self, node: "_Node", width: int) -> str:
-        texts = iter(self._leaf_texts(_leaves_of(node), width))
-
-        def write(item: "_Leaf | _Node", outer: int, right: bool) -> str:
-            if isinstance(item, _Leaf):
-                return next(texts)
-            if len(item.operands) == 1:
-                text = f"{item.operator}{write(item.operands[0], 9, False)}"
-                return f"({text})" if outer else text  # two minus signs in a row would be a decrement
-            level = _LEVEL[item.operator]
-            left_text = write(item.operands[0], level, False)
-            text = f"{left_text} {item.operator} {write(item.operands[1], level, True)}"
-            same = level == outer and not right
-            return text if outer == 0 or same or (level > outer > 3) else f"({text})"
-
-        return write(node, 0, False)
-
-    def _leaf_texts(self, leaves: list[_Leaf], width: int, *, signed: bool | None = None) -> list[str]:
+    def _leaf_texts(self, leaves: list[Leaf], width: int, *, signed: bool | None = None) -> list[str]:
         """Operands so written that Verilog extends each one as it should be.
 
         One unsigned operand makes Verilog extend all of them with zeros; so a sign to extend makes all of them signed.
         With ``signed`` given, the operator itself depends on it; else it matters only to operands that are extended.
         """
         if signed is None:
-            grows = [leaf for leaf in leaves if _spec_width(leaf.spec) < width and not _constant_spec(leaf.spec)]
+            grows = [leaf for leaf in leaves if width_of(leaf.spec) < width and not is_constant(leaf.spec)]
             if not grows:
                 return [self._plain_leaf(leaf, width) for leaf in leaves]
             signed = any(leaf.signed for leaf in grows)
-        write: Callable[[_Leaf, int], str] = self._signed_leaf if signed else self._unsigned_leaf
+        write: Callable[[Leaf, int], str] = self._signed_leaf if signed else self._unsigned_leaf
         return [write(leaf, width) for leaf in leaves]
 
-    def _plain_leaf(self, leaf: _Leaf, width: int) -> str:
-        return constant(_extended(leaf, width)) if _constant_spec(leaf.spec) else self.operand(leaf.spec)
+    def _plain_leaf(self, leaf: Leaf, width: int) -> str:
+        return constant(extended(leaf, width)) if is_constant(leaf.spec) else self.operand(leaf.spec)
 
-    def _signed_leaf(self, leaf: _Leaf, width: int) -> str:
-        if _constant_spec(leaf.spec):
-            return constant(_extended(leaf, width), signed=True)
+    def _signed_leaf(self, leaf: Leaf, width: int) -> str:
+        if is_constant(leaf.spec):
+            return constant(extended(leaf, width), signed=True)
         closed = self._closed(leaf.spec)
-        if not leaf.signed and _spec_width(leaf.spec) < width:
+        if not leaf.signed and width_of(leaf.spec) < width:
             return f"$signed({{1'b0, {closed.text}}})"
         return closed.bracketed if closed.signed else f"$signed({closed.text})"
 
-    def _unsigned_leaf(self, leaf: _Leaf, width: int) -> str:
-        if _constant_spec(leaf.spec):
-            return constant(_extended(leaf, width))
+    def _unsigned_leaf(self, leaf: Leaf, width: int) -> str:
+        if is_constant(leaf.spec):
+            return constant(extended(leaf, width))
         closed = self._closed(leaf.spec)
         return f"$unsigned({closed.text})" if closed.signed else closed.bracketed
-
-
-def _leaves_of(item: "_Leaf | _Node") -> list[_Leaf]:
-    if isinstance(item, _Leaf):
-        return [item]
-    return [leaf for operand in item.operands for leaf in _leaves_of(operand)]
-
-
-def _spec_width(spec: Spec) -> int:
-    return sum(piece.width for piece in spec)
-
-
-def _constant_spec(spec: Spec) -> bool:
-    return all(isinstance(piece, Bits) for piece in spec)
-
-
-def _extended(leaf: _Leaf, width: int) -> str:
-    """Bits of a constant operand in the expression's width."""
-    bits = "".join(piece.bits for piece in leaf.spec if isinstance(piece, Bits)) or "0"
-    fill = bits[0] if leaf.signed else "0"
-    return bits.rjust(width, fill)[-width:]
-
-
-def constant(bits: str, *, signed: bool = False) -> str:
-    """Verilog literal of a bit string, most significant bit first: decimal when short, else hexadecimal."""
-    width = len(bits)
-    sign = "s" if signed else ""
-    if set(bits) - {"0", "1"}:
-        return f"{width}'{sign}b{bits}"
-    if width == 1:
-        return f"1'{sign}b{bits}"
-    value = int(bits, 2)
-    if width <= 16 and not (signed and bits[0] == "1"):
-        return f"{width}'{sign}d{value}"
-    return f"{width}'{sign}h{value:x}"

@@ -3,8 +3,8 @@
 import re
 from collections import Counter
 
-from celosia.hw.verilog.cleanup import unique_name
 from celosia.hw.verilog.hints import Hints
+from celosia.hw.verilog.names import unique_name
 from celosia.hw.verilog.rtlil import Cell, Memory, Module, Wire
 
 __all__ = ["instance_counts", "merge_identical", "name_modules"]

@@ -4,10 +4,11 @@ import re
 import textwrap
 from collections.abc import Iterable
 
-from celosia.hw.verilog.cleanup import memory_of, outputs_of
-from celosia.hw.verilog.expressions import Expressions, VerilogError, constant
+from celosia.hw.verilog.expressions import Expressions
+from celosia.hw.verilog.netlist import memory_of, outputs_of
 from celosia.hw.verilog.rtlil import Cell, Module, Slice, Spec, Wire
 from celosia.hw.verilog.statements import Statements
+from celosia.hw.verilog.terms import VerilogError, constant
 
 __all__ = ["module_text"]
 

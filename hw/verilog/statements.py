@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from celosia.hw.verilog.cleanup import memory_of, statements
-from celosia.hw.verilog.expressions import Expressions, VerilogError
+from celosia.hw.verilog.expressions import Expressions
+from celosia.hw.verilog.netlist import memory_of, statements
 from celosia.hw.verilog.rtlil import Assign, Bits, Case, Cell, Module, Process, Slice, Spec, Switch, part_of
+from celosia.hw.verilog.terms import VerilogError
 
 __all__ = ["Statements"]
 
