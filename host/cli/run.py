@@ -10,6 +10,7 @@ import typer
 
 from celosia.host.cli.layers import layer_reports, show_layers
 from celosia.host.cli.machines import describe, simulated
+from celosia.host.cli.mismatch import explain
 from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.errors import CelosiaError
@@ -65,7 +66,10 @@ def run_model(
     clock: Annotated[float, typer.Option("--clock", metavar="MHZ", help="Clock that times are told for.")] = 100.0,
     as_json: Json = False,
 ) -> None:
-    """Run a model on the RTL and compare it with the golden model and the cycle model."""
+    """Run a model on the RTL and compare it with the golden model and the cycle model.
+
+    If an output differs, the first mismatch is named, down to PE, cycle and operands, and mismatch.vcd shows it.
+    """
     if not 0 < clock < float("inf"):
         raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
     if output is not None:
@@ -89,6 +93,8 @@ def run_model(
         _show(outcome, report, clock)
     if not outcome.exact:
         note(outcome.mismatch)
+        if outcome.outputs is not None and not outcome.bit_exact:
+            explain(outcome, integers)
         raise typer.Exit(1)
 
 
