@@ -12,7 +12,7 @@ from celosia.sim.cycles.model import predict
 from celosia.sim.golden.systolic import run_layer
 from celosia.sim.rtl import SimulationError
 
-WATCHDOG = 64  # cycles: less than half a memory takes to fill or to empty at one word in five cycles
+WATCHDOG = 128  # cycles: less than half a memory takes to fill or to empty at one word in ten cycles
 LIMIT = 100_000  # cycles
 CONFIG = AcceleratorConfig(
     engine=SystolicConfig(rows=4, cols=4, accumulator_rows=16),
@@ -20,7 +20,7 @@ CONFIG = AcceleratorConfig(
     parameter_depth=16,
     input_depth=32,
     activation_depth=32,
-    output_depth=32,
+    output_depth=64,
     watchdog_cycles=WATCHDOG,
 )
 BATCH = 70
@@ -62,7 +62,7 @@ def test_slow_stream(core: CoreSimulator, slow: str, seed: int) -> None:
     iterations = -(-BATCH // program.vectors)
     assert iterations > 4
     x = np.random.default_rng(seed).integers(-128, 128, (BATCH, K))
-    run, stalls = program.run_parameters(iterations, stream=True), Stalls(**{slow: 0.8}, seed=seed)
+    run, stalls = program.run_parameters(iterations, stream=True), Stalls(**{slow: 0.9}, seed=seed)
     for memory, image in program.image.items():
         core.write(memory, image)
     weights = None if program.weight_stream is None else np.concatenate([program.weight_stream] * iterations)
