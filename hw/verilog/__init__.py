@@ -8,11 +8,11 @@ names. Amaranth's own Verilog is equivalent, but has one module per instance and
 import re
 from typing import Any
 
-from amaranth.back.rtlil import convert_fragment  # type: ignore  # the stubs leave out amaranth.back
 from amaranth.hdl import Fragment
 from amaranth.lib import wiring
 
 from celosia.hw.verilog.cleanup import clean_up
+from celosia.hw.verilog.emit import emit_rtlil
 from celosia.hw.verilog.hints import gather_hints, top_ports
 from celosia.hw.verilog.lint import LINT_WAIVERS
 from celosia.hw.verilog.merge import instance_counts, merge_identical, name_modules
@@ -55,8 +55,7 @@ def write_verilog(component: wiring.Component, name: str, *, header: str = "", p
     ports = [(port, value, direction) for port, (value, direction) in top_ports(component).items()]
     design = Fragment.get(component, platform).prepare(ports=ports, hierarchy=(name,))
     hints = gather_hints(design)
-    text, _names = convert_fragment(design, name=name, emit_src=False)
-    modules = {module.name: module for module in parse(text)}
+    modules = {module.name: module for module in parse(emit_rtlil(design, name))}
     clean_up(modules, hints, name)
     modules = merge_identical(modules)
     names = name_modules(modules, hints, name)

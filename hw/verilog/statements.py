@@ -245,8 +245,8 @@ class Statements:
         """Initial block of a memory: a loop when every word is the same."""
         name, width, depth = memory_of(cell), cell.number("WIDTH"), cell.number("WORDS")
         bits = "".join(piece.bits for piece in cell.ports["DATA"] if isinstance(piece, Bits))
-        words = [bits[len(bits) - width * (index + 1) : len(bits) - width * index] for index in range(depth)]
-        if len(set(words)) == 1:
+        words = [bits[end - width : end] for end in range(len(bits), 0, -width)]
+        if len(words) == 1:  # see `emit_rtlil`
             index = self._expressions.fresh(f"{name}_index")
             value = f"{width}'h{int(words[0], 2):x}"
             loop = f"initial for ({index} = 0; {index} < {depth}; {index} = {index} + 1) {name}[{index}] = {value};"

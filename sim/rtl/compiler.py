@@ -34,8 +34,9 @@ _BENCH_HEADERS = ("ports.h", "bench.h")
 CXX_FLAGS = ("-std=c++20", "-O1", "-fPIC", "-fvisibility=hidden", "-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-w")
 VERILATOR_FLAGS = (
     *("--cc", "--prefix", "Vtop", "--no-timing", "--no-assert", "-O3", "--x-assign", "fast", "--x-initial", "fast"),
-    *("--output-split", "0", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"),
+    *("--output-split", "5000", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet"),
 )
+_PART_BYTES = 200_000  # of C++, below which a second compiler costs more than it saves
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _WAVES_RUNTIME = {"": (), "vcd": ("verilated_vcd_c.cpp",), "fst": ("verilated_fst_c.cpp",)}
 _WAVES_FLAGS = {"": (), "vcd": ("--trace-vcd",), "fst": ("--trace-fst",)}
@@ -162,20 +163,43 @@ def _verilate(root: Path, folder: Path, top: str, waves: str) -> None:
 
 
 def _compile_model(root: Path, compiler: Compiler, folder: Path, runtime: Path, waves: str, report: Progress) -> None:
-    """Compiles model and bench as one unit, then links it with the runtime."""
-    sources = sorted(path.name for path in (folder / "model").glob("*.cpp"))
-    unit = "".join(f'#include "{name}"\n' for name in [*sources, "harness.cpp"])
-    (folder / "unit.cpp").write_text(unit)
-    report("compile 1/1")
+    """Compiles model and bench in equal parts, one per core, then links them with the runtime."""
     flags = [*_flags(root, compiler, runtime), "-I.", "-Imodel", f"-I{_HERE}"]
-    _run([compiler.program, *flags, "-c", "unit.cpp", "-o", "unit.o"], cwd=folder, tool="the C++ compiler")
+    parts = _parts(folder / "model")
+    done = 0
+
+    def compile_part(index: int) -> str:
+        nonlocal done
+        name = f"part_{index}"
+        sources = [*parts[index], *(["harness.cpp"] if index == len(parts) - 1 else [])]
+        (folder / f"{name}.cpp").write_text("".join(f'#include "{source}"\n' for source in sources))
+        command = [compiler.program, *flags, "-c", f"{name}.cpp", "-o", f"{name}.o"]
+        _run(command, cwd=folder, tool="the C++ compiler")
+        done += 1
+        report(f"compile {done}/{len(parts)}")
+        return f"{name}.o"
+
+    report(f"compile 0/{len(parts)}")
+    with ThreadPoolExecutor(len(parts)) as pool:
+        units = list(pool.map(compile_part, range(len(parts))))
     report("link")
     objects = [str(path) for path in sorted(runtime.glob("*.o"))]
     libraries = [*_WAVES_LIBRARIES[waves], *(["-lpthread"] if sys.platform != "win32" else [])]
-    command = [compiler.program, "-shared", "unit.o", *objects, "-o", "model.so", *libraries]
+    command = [compiler.program, "-shared", *units, *objects, "-o", "model.so", *libraries]
     _run(command, cwd=folder, tool="the linker")
     shutil.rmtree(folder / "model")
-    (folder / "unit.o").unlink()
+    for unit in units:
+        (folder / unit).unlink()
+
+
+def _parts(model: Path) -> list[list[str]]:
+    """Share out the model's sources, the largest first to whichever part is smallest; the last part is the smallest."""
+    sizes = {path.name: path.stat().st_size for path in model.glob("*.cpp")}
+    count = max(1, min(os.cpu_count() or 1, sum(sizes.values()) // _PART_BYTES))
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        min(parts, key=lambda part: sum(sizes[each] for each in part)).append(name)
+    return sorted(parts, key=lambda part: -sum(sizes[each] for each in part))
 
 
 def _flags(root: Path, compiler: Compiler, runtime: Path) -> list[str]:
