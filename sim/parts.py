@@ -12,10 +12,10 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.registry import find_engine
 from celosia.hw.top import Accelerator
-from celosia.hw.verilog import top_ports
+from celosia.hw.verilog import LINT_WAIVERS, top_ports
 from celosia.sim.rtl.sources import verilog_of
 
-__all__ = ["PARTS", "ports_of", "top_name", "verilog_of_part"]
+__all__ = ["LINT_WAIVERS", "PARTS", "ports_of", "top_name", "verilog_of_part"]
 
 PARTS: dict[str, Callable[[AcceleratorConfig], wiring.Component]] = {
     "accelerator": Accelerator,

@@ -24,6 +24,10 @@ class Part(StrEnum):
     ENGINE = "engine"
 
 
+LINT = "lint.vlt"
+"""Name of the file that says which of Verilator's warnings do not apply, and why."""
+
+
 def manifest_of(part: str, config: AcceleratorConfig) -> dict[str, Any]:
     """Return what a generated folder says about itself."""
     from celosia.sim.parts import ports_of, top_name
@@ -63,13 +67,13 @@ def write_part(
     progress : callable, optional
         Told about each stage.
     """
-    from celosia.sim.parts import top_name, verilog_of_part
+    from celosia.sim.parts import LINT_WAIVERS, top_name, verilog_of_part
 
     check_target(target, force=force)  # before the work is done
     name = f"{top_name(part, config)}.v"
     what = describe(config) if part == "engine" else f"{part} with engine {describe(config)}"
     header = f"// Celosia {celosia.__version__}: {what}, config {config.hash}.\n\n"
-    files = {name: header + verilog_of_part(part, config, progress)}
+    files = {name: header + verilog_of_part(part, config, progress), LINT: LINT_WAIVERS}
     write_folder(target, files, manifest_of(part, config), force=force)
     return target / name
 
@@ -87,7 +91,7 @@ def generate(
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that celosia generated.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write readable Verilog and a manifest into a folder.
+    """Write readable Verilog, a manifest and lint waivers into a folder.
 
     The manifest holds the config and its hash, versions, the memories as the host sees them, and the ports.
     """
@@ -112,4 +116,5 @@ def generate(
         show(
             f"{path}: {part.value}, {describe(chosen)}, {modules} modules, {len(text.splitlines())} lines",
             f"{output / MANIFEST}: config {chosen.hash}, memories, ports",
+            f"{output / LINT}: for verilator --lint-only -Wall {output / LINT} {path}",
         )

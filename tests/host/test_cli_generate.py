@@ -20,7 +20,7 @@ def test_parts(tmp_path, capsys, part, top):
     target = tmp_path / "deep" / "folder"
     assert generate(target, "--part", part, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert sorted(path.name for path in target.iterdir()) == sorted([f"{top}.v", "manifest.json"])
+    assert sorted(path.name for path in target.iterdir()) == sorted([f"{top}.v", "lint.vlt", "manifest.json"])
     text = (target / f"{top}.v").read_text()
     assert report["modules"] == len(re.findall(r"^module ", text, re.MULTILINE)) > 5
     assert CONFIG.hash in text.splitlines()[0]
@@ -48,7 +48,7 @@ def test_what_is_there_is_not_replaced(tmp_path, capsys):
     assert generate(target) == 2
     assert "--force replaces" in capsys.readouterr().err
     assert generate(target, "--part", "core", "--force") == 0
-    assert sorted(path.name for path in target.iterdir()) == ["core.v", "manifest.json"]
+    assert sorted(path.name for path in target.iterdir()) == ["core.v", "lint.vlt", "manifest.json"]
     (target / "mine.v").write_text("mine")
     assert generate(target, "--force") == 2
     assert "'mine.v', which celosia did not generate" in capsys.readouterr().err
