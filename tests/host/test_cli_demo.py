@@ -45,7 +45,7 @@ def test_table(tmp_path, capsys):
     assert "systolic 4×4" in text
     assert "NO" not in text
     assert "accelerator.v" in text.replace("\n", "")
-    assert json.loads((folder / "systolic" / "manifest.json").read_text())["files"] == ["accelerator.v"]
+    assert json.loads((folder / "systolic" / "manifest.json").read_text())["files"] == ["accelerator.v", "lint.vlt"]
 
 
 def test_a_wrong_output_is_told(tmp_path, capsys, monkeypatch):
