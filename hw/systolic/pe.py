@@ -1,9 +1,10 @@
 """One processing element of the weight-stationary array."""
 
-from amaranth.hdl import Module, Shape, Signal, signed
+from amaranth.hdl import Module, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.systolic.adder import add
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.multiplier import Multiplier
 from celosia.hw.systolic.unmerged import UnmergedRegister
@@ -92,5 +93,8 @@ class PE(wiring.Component):
             m.d.sync += [shadow.eq(self.i_weight), leaving.eq(shadow)]
         with m.If(self.i_swap):
             m.d.sync += active.eq(shadow)
-        m.d.sync += psum.eq(multiplier.product + self.i_psum if self._row > 0 else multiplier.product)
+        total: Value = multiplier.product
+        if self._row > 0:
+            total = add(m, multiplier.product, self.i_psum, self.o_psum.shape(), platform)
+        m.d.sync += psum.eq(total)
         return m

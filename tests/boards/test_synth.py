@@ -23,6 +23,18 @@ class Counter(wiring.Component):
         return m
 
 
+class Sum(wiring.Component):
+    def __init__(self, width):
+        super().__init__({"a": In(width), "b": In(width), "total": Out(width)})
+
+    def elaborate(self, platform):  # noqa: ARG002
+        m = Module()
+        total = Signal.like(self.total, reset_less=True)
+        m.d.sync += total.eq(self.a + self.b)
+        m.d.comb += self.total.eq(total)
+        return m
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CELOSIA_CACHE", str(tmp_path / "cache"))
@@ -57,6 +69,17 @@ def test_every_multiplier_of_an_array_is_one_block(device):
     activations = config.activation_width * config.pe_count
     skew = 3 * config.activation_width + 1 * config.weight_width
     assert result.ffs == controls + weights + psums + activations + skew
+    if device.startswith("ecp5"):
+        # Two sums of 17 bits per column, each with the half of a cell that sends no carry, and nothing at the chains'
+        # ends. The rest is one cell for each constant.
+        assert result.luts == config.cols * (18 + 18) + 2
+
+
+@pytest.mark.parametrize("width", [16, 24])
+def test_a_carry_that_leads_nowhere_costs_nothing(width):
+    """A chain gets its first carry from a cell of its own, of two halves, but ends with its last bit."""
+    result = synthesize(Sum(width), find_device("ecp5-25f"))
+    assert result.luts == 2 + width + 2  # and one for each constant
 
 
 def test_a_design_that_does_not_fit(cache):
