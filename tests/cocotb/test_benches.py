@@ -51,8 +51,8 @@ def test_requantizer(widths: dict[str, int], run_bench: Bench) -> None:
 DEVICE = {
     "engine": {"rows": 4, "cols": 4, "accumulator_rows": 8},
     "program_depth": 32,
-    "weight_depth": 32,
-    "parameter_depth": 16,
+    "weight_depth": 64,
+    "parameter_depth": 32,
     "input_depth": 16,
     "activation_depth": 32,
     "output_depth": 16,
