@@ -30,7 +30,7 @@ class Accelerator(wiring.Component):
         self.config = config
         super().__init__({"i": In(link_stream()), "o": Out(link_stream())})
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.core = core = Core(self.config)
         m.submodules.commands = commands = CommandProcessor(self.config)

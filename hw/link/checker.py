@@ -60,7 +60,7 @@ class Checker(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         header = self.header
         known = Signal()  # the target exists, in this direction

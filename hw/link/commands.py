@@ -50,7 +50,7 @@ class CommandProcessor(wiring.Component):
         self.config = config
         super().__init__({"i": In(link_stream()), "o": Out(link_stream()), "core": Out(core_port(config))})
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         room = 4 * most_lanes(self.config) + 12  # covers the reads on their way, at a link word per cycle
         m.submodules.receiver = self._receiver = Receiver(self.config.packet_words)

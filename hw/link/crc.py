@@ -42,7 +42,7 @@ class Crc32(wiring.Component):
     def __init__(self) -> None:
         super().__init__({"restart": In(1), "valid": In(1), "word": In(32), "crc": Out(32), "good": Out(1)})
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         register = Signal(32, init=INITIAL)
         mixed = Signal(32)

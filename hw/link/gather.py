@@ -68,7 +68,7 @@ class Gather(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         word = Signal(len(self.word), reset_less=True)
         full = Signal()

@@ -55,7 +55,7 @@ class Receiver(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         # What is read is never what is being written: no logic for that case.
         attributes: Any = {"no_rw_check": 1}

@@ -27,7 +27,7 @@ class Identity(wiring.Component):
         self.words = len(self._init)
         super().__init__({"address": In(range(self.words)), "data": Out(32)})
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         rom: Any = Memory(shape=32, depth=self.words, init=self._init)
         m.submodules.rom = rom
@@ -74,7 +74,7 @@ class Report(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         counters = [self.total_cycles, *(self.cause_cycles[index] for index in range(self._causes))]
         chosen = Signal(len(counters))  # one hot: gates and ORs take a third of the LUTs of a multiplexer

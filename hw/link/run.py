@@ -47,7 +47,7 @@ class RunLoader(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         run = Signal(run_layout(), reset_less=True)
         position = Signal(range(RUN_WORDS + 1))

@@ -73,7 +73,7 @@ class Scatter(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         armed, asking = Signal(), Signal()
         lanes, last_lane = Signal.like(self.lanes), Signal.like(self.lanes)

@@ -57,7 +57,7 @@ class Sender(wiring.Component):
             }
         )
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         # The queue's output register may be empty when its memory is full: two words more than are given out.
         m.submodules.queue = queue = SyncFIFOBuffered(width=33, depth=self.words + 2)

@@ -25,7 +25,7 @@ class StreamRegister(wiring.Component):
         self.width = width
         super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width)), "flush": In(1)})
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         front, back = Signal(self.width, reset_less=True), Signal(self.width, reset_less=True)
         front_full, back_full = Signal(), Signal()

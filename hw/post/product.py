@@ -54,7 +54,7 @@ class WideProduct(wiring.Component):
         """Cycles from the operands to their product."""
         return product_latency(len(self.a), len(self.b))
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         """Return the multipliers and the adder tree."""
         m = Module()
         level = []

@@ -104,7 +104,7 @@ class Requantizer(wiring.Component):
         """Bits left after all shifting: the guard bit, and without its sign any number the clamp must see exactly."""
         return self.config.output_width + 1
 
-    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+    def elaborate(self, platform: object) -> Module:
         """Return the pipeline."""
         m = Module()
         sum_width = self.config.accumulator_width + 1

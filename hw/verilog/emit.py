@@ -6,7 +6,7 @@ Amaranth spells out every bit of every memory, which for a large memory of zeros
 from typing import Any
 
 from amaranth.back import rtlil  # type: ignore  # the stubs leave out amaranth.back
-from amaranth.hdl import _ir, _nir  # type: ignore
+from amaranth.hdl import _ir, _nir
 
 
 class _Emitter(rtlil.ModuleEmitter):
