@@ -31,7 +31,7 @@ class _Half:
 
 
 def _full_adder(left: Value, right: Value, total: Value) -> _Half:
-    return _Half(table=0x55AA, a=right, d=left, total=total)  # a ^ d; carry a where a equals d. D is the fastest pin.
+    return _Half(table=0x55AA, a=right, d=left, total=total)  # a ^ d; carry a where a equals d
 
 
 def _carry(left: Value, right: Value) -> _Half:
@@ -58,7 +58,7 @@ def add(m: Module, a: Value, b: Value, shape: Shape, platform: object) -> Value:
     m : Module
         On ECP5 gets the cells, as submodules `carry_0`, `carry_1`, …, so that it can hold one such sum.
     a, b : Value
-        The numbers, `a` the one that comes later, each with the signedness of its own shape and not wider than `shape`.
+        The numbers, each with the signedness of its own shape and not wider than `shape`.
     shape : Shape
         Shape of the sum.
     platform : object
