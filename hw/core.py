@@ -2,21 +2,19 @@
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, unsigned
+from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.buffers import InputFiller, ResultSender, WeightRing
 from celosia.hw.config import CORE_CAUSES, AcceleratorConfig
-from celosia.hw.counters import COUNTER_WIDTH, CycleCounters
+from celosia.hw.core_port import core_port
+from celosia.hw.counters import CycleCounters
 from celosia.hw.fetch import LayerFetch
 from celosia.hw.memory import Scratchpad
 from celosia.hw.pipeline import delay
-from celosia.hw.protocol import RUN_FIELDS
 from celosia.hw.registry import find_engine
 from celosia.hw.timing import READ_LATENCY
-
-HOST_ADDRESS_WIDTH = 24  # bits
 
 
 class Core(wiring.Component):
@@ -32,8 +30,6 @@ class Core(wiring.Component):
     `run_abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without
     progress. `busy` falls in the next cycle, streamed words in the core are dropped, memories keep what they hold.
     """
-
-    HOST_READ_LATENCY = READ_LATENCY + 1
 
     host_write_enable: Signal
     host_memory: Signal
@@ -53,27 +49,7 @@ class Core(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        self.host_width = max(memory.width for memory in config.memories)
-        word = config.engine.activation_word_width
-        super().__init__(
-            {
-                "host_write_enable": In(1),
-                "host_memory": In(range(len(config.memories))),
-                "host_address": In(HOST_ADDRESS_WIDTH),
-                "host_write_data": In(self.host_width),
-                "host_read_data": Out(self.host_width),
-                "i_weights": In(stream.Signature(config.engine.weight_word_width)),
-                "i_inputs": In(stream.Signature(word)),
-                "o_results": Out(stream.Signature(word)),
-                "run_start": In(1),
-                "run": In(data.StructLayout({name: unsigned(width) for name, width in RUN_FIELDS.items()})),
-                "run_abort": In(1),
-                "busy": Out(1),
-                "fault": Out(1),
-                "total_cycles": Out(COUNTER_WIDTH),
-                "cause_cycles": Out(data.ArrayLayout(unsigned(COUNTER_WIDTH), len(config.causes))),
-            }
-        )
+        super().__init__(core_port(config).flip())
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -96,14 +72,12 @@ class Core(wiring.Component):
         m.d.comb += start.eq(self.run_start & ~self.busy)
         with m.If(start):
             m.d.sync += run.eq(self.run)
-        now = Mux(start, self.run, run)
-        for part, names in (
-            (fetch, ("program", "layers", "iterations")),
-            (filler, ("iterations",)),
-        ):
-            m.d.comb += [getattr(part, name).eq(data.View(self.run.shape(), now)[name]) for name in names]
-        at_start = data.View(self.run.shape(), now)
+        at_start = data.View(self.run.shape(), Mux(start, self.run, run))
         m.d.comb += [
+            fetch.program.eq(at_start.program),
+            fetch.layers.eq(at_start.layers),
+            fetch.iterations.eq(at_start.iterations),
+            filler.iterations.eq(at_start.iterations),
             *(part.start.eq(start) for part in (fetch, filler, sender, ring)),
             fetch.inputs_stream.eq(run.input_words != 0),
             fetch.outputs_stream.eq(run.output_words != 0),

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-COUNTER_WIDTH = 48  # bits: two weeks at 200 MHz
+from celosia.hw.core_port import COUNTER_WIDTH
 
 
 class CycleCounters(wiring.Component):

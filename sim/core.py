@@ -8,6 +8,7 @@ import numpy as np
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
+from celosia.hw.core_port import HOST_READ_LATENCY
 from celosia.hw.protocol import RUN_FIELDS, RunParameters
 from celosia.sim.cycles.model import Gates
 from celosia.sim.rtl import (
@@ -107,7 +108,7 @@ class CoreSimulator:
         rows = []
         for index in range(count):
             self.sim.set("host_address", address + index)
-            self.sim.run(Core.HOST_READ_LATENCY + 1)
+            self.sim.run(HOST_READ_LATENCY + 1)
             data = int(self.sim.get("host_read_data")) & ((1 << (32 * spec.link_words)) - 1)
             rows.append(np.frombuffer(data.to_bytes(4 * spec.link_words, "little"), dtype="<u4"))
         return np.array(rows, dtype=np.uint32).reshape(count, spec.link_words)

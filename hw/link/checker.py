@@ -8,7 +8,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig, MemorySpec
-from celosia.hw.link.packets import ADDRESS_WIDTH, COUNT_WIDTH, HEADER, most_lanes
+from celosia.hw.core_port import ADDRESS_WIDTH
+from celosia.hw.link.packets import COUNT_WIDTH, HEADER, most_lanes
 from celosia.hw.protocol import RUN_WORDS, STREAM, Opcode, StatusCode, Target
 
 WRITABLE_STREAMS = (Target.WEIGHT_STREAM, Target.INPUT_STREAM)

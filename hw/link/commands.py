@@ -7,9 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.core_port import ADDRESS_WIDTH, HOST_READ_LATENCY, core_port
 from celosia.hw.link.checker import Checker
 from celosia.hw.link.gather import Gather
-from celosia.hw.link.packets import ADDRESS_WIDTH, HEADER, HOST_READ_LATENCY, core_port, link_stream, most_lanes
+from celosia.hw.link.packets import HEADER, link_stream, most_lanes
 from celosia.hw.link.receiver import Receiver
 from celosia.hw.link.report import Identity, Report
 from celosia.hw.link.run import RunLoader

@@ -1,13 +1,10 @@
 """Shapes that the parts of the link hand to each other."""
 
-from amaranth.hdl import unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, stream
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.protocol import RUN_FIELDS
+from celosia.hw.core_port import ADDRESS_WIDTH
 
-HOST_READ_LATENCY = 3  # cycles from an address at the core's host port to its word
-ADDRESS_WIDTH = 24  # bits of a memory address on the link
 COUNT_WIDTH = 13  # bits of a packet's count: up to the largest `packet_words`
 
 
@@ -40,48 +37,6 @@ def link_stream() -> stream.Signature:
     return stream.Signature(BEAT)
 
 
-def run_layout() -> data.StructLayout:
-    """Return the layout of a run's numbers."""
-    return data.StructLayout({name: unsigned(width) for name, width in RUN_FIELDS.items()})
-
-
-def widest_word(config: AcceleratorConfig) -> int:
-    """Return the bits of the widest memory word."""
-    return max(memory.width for memory in config.memories)
-
-
 def most_lanes(config: AcceleratorConfig) -> int:
     """Return the link words of the widest memory word."""
     return max(memory.link_words for memory in config.memories)
-
-
-def core_port(config: AcceleratorConfig) -> wiring.Signature:
-    """Return what the command processor asks of a core, seen from the command processor.
-
-    * `host_write_enable` writes `host_write_data` to `host_address` of `host_memory`; the word at `host_address` is on
-      `host_read_data` HOST_READ_LATENCY cycles later. Both only while `busy` is low.
-    * `i_weights`, `i_inputs`, `o_results`: the streams of a run. A word that is offered when the run ends is withdrawn.
-    * `run_start` starts `run`; `busy` rises within two cycles and falls after the last result has been taken.
-    * `run_abort` drops the run; `busy` falls within a few cycles. `fault` says that the core has dropped it by itself.
-    * `total_cycles`, `cause_cycles`: counters of the last run, steady while `busy` is low.
-    """
-    words = {memory.name: stream.Signature(memory.width) for memory in config.memories}
-    return wiring.Signature(
-        {
-            "host_write_enable": wiring.Out(1),
-            "host_memory": wiring.Out(3),
-            "host_address": wiring.Out(ADDRESS_WIDTH),
-            "host_write_data": wiring.Out(widest_word(config)),
-            "host_read_data": wiring.In(widest_word(config)),
-            "i_weights": wiring.Out(words["weights"]),
-            "i_inputs": wiring.Out(words["inputs"]),
-            "o_results": wiring.In(words["outputs"]),
-            "run_start": wiring.Out(1),
-            "run": wiring.Out(run_layout()),
-            "run_abort": wiring.Out(1),
-            "busy": wiring.In(1),
-            "fault": wiring.In(1),
-            "total_cycles": wiring.In(48),
-            "cause_cycles": wiring.In(data.ArrayLayout(unsigned(48), len(config.causes))),
-        }
-    )

@@ -7,8 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.core_port import ADDRESS_WIDTH
 from celosia.hw.link.crc import Crc32
-from celosia.hw.link.packets import ADDRESS_WIDTH, COUNT_WIDTH, HEADER, link_stream
+from celosia.hw.link.packets import COUNT_WIDTH, HEADER, link_stream
 from celosia.hw.link.skid import StreamRegister
 from celosia.hw.protocol import REQUEST_MAGIC, REQUEST_OVERHEAD, Opcode, StatusCode
 

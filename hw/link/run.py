@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.link.packets import run_layout
+from celosia.hw.core_port import run_layout
 from celosia.hw.protocol import RUN_WORDS, StatusCode
 
 PROGRAM, ITERATIONS, INPUTS, OUTPUTS, RING, FLAGS, HASH_LOW, HASH_HIGH = range(RUN_WORDS)

@@ -5,7 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.link.packets import COUNT_WIDTH, HOST_READ_LATENCY, most_lanes, widest_word
+from celosia.hw.core_port import HOST_READ_LATENCY, widest_word
+from celosia.hw.link.packets import COUNT_WIDTH, most_lanes
 
 
 class Scatter(wiring.Component):

@@ -12,8 +12,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.core_port import core_port
 from celosia.hw.link.commands import CommandProcessor
-from celosia.hw.link.packets import core_port, link_stream
+from celosia.hw.link.packets import link_stream
 from celosia.hw.protocol import (
     REQUEST_MAGIC,
     RUN_WORDS,
