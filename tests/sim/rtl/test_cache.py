@@ -1,6 +1,7 @@
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,7 +10,19 @@ from amaranth.hdl import unsigned
 from celosia.sim.rtl import build
 from celosia.sim.rtl.cache import cached, digest
 
-SPAWN = multiprocessing.get_context("spawn")
+BUILD_ONCE = """
+def build(folder):
+    with open(path, "a") as log:
+        log.write("x")
+    time.sleep(0.2)
+    (folder / "product").write_text("built")
+"""
+BUILD_FOREVER = """
+def build(folder):
+    (folder / "half").write_text("half")
+    open(path, "w").close()
+    time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -18,25 +31,15 @@ def cache(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write(folder, text="built", log=None):
-    if log is not None:
-        with open(log, "a") as file:
-            file.write("x")
-    time.sleep(0.2)
-    (folder / "product").write_text(text)
+def write(folder):
+    (folder / "product").write_text("built")
 
 
-def build_once(log):
-    cached("kind", "key", lambda folder: write(folder, log=log))
-
-
-def build_forever(flag):
-    def never_done(folder):
-        (folder / "half").write_text("half")
-        flag.touch()
-        time.sleep(600)
-
-    cached("kind", "key", never_done)
+def start(build, path):
+    """Another process that makes the entry with a function called `build`, which knows a `path`."""
+    script = f"import time\nfrom celosia.sim.rtl.cache import cached\npath = {str(path)!r}\n{build}"
+    command = [sys.executable, "-c", f'{script}\ncached("kind", "key", build)']
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
 
 
 def test_parts_of_a_key_do_not_run_into_each_other():
@@ -69,12 +72,8 @@ def test_a_damaged_entry_is_built_again(damage):
 
 def test_two_processes_build_an_entry_once(cache):
     log = cache / "log"
-    processes = [SPAWN.Process(target=build_once, args=(log,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
+    processes = [start(BUILD_ONCE, log) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
     assert log.read_text() == "x"
     assert not list((cache / "kind").glob("*.part-*"))
 
@@ -82,15 +81,13 @@ def test_two_processes_build_an_entry_once(cache):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_build_leaves_nothing_that_counts(cache, how):
     flag = cache / "flag"
-    process = SPAWN.Process(target=build_forever, args=(flag,))
-    process.start()
-    for _ in range(600):
-        if flag.exists():
-            break
+    process = start(BUILD_FOREVER, flag)
+    deadline = time.monotonic() + 60
+    while not flag.exists():
+        assert time.monotonic() < deadline, "the build never began"
         time.sleep(0.05)
-    os.kill(process.pid, how)
-    process.join(60)
-    assert process.exitcode != 0
+    process.send_signal(how)
+    assert process.wait(60) != 0
     assert not (cache / "kind" / "key").exists()
     entry = cached("kind", "key", write)
     assert sorted(path.name for path in entry.iterdir()) == ["manifest.json", "product"]
