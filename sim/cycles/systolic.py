@@ -48,14 +48,24 @@ class EngineTimes:
         walk = _Walk(self.engine, layer, take + 1, max(load_start, self._swap), causes)
         if layer["weights_stream"] and not self._ring.always_ahead:
             walk.ring = self._ring
-        for block in range(layer["blocks"]):
-            rows = layer["block_rows"] if block < layer["blocks"] - 1 else layer["last_block_rows"]
-            for n_tile in range(layer["n_tiles"]):
-                walk.visit(rows, last=n_tile == layer["n_tiles"] - 1)
+        for rows, groups, count in _visits(self.engine, layer):
+            walk.repeat(rows, groups, count)
         done = walk.drain_end + drain_cycles(self.engine)
         causes["drain"] = done + 1 - walk.feeder_free
         self._loader_free, self._swap = walk.loaded, walk.swap
         return done, causes
+
+
+def _visits(engine: SystolicConfig, layer: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Return the N tiles of a layer in order: rows, groups of channels, and how many such tiles follow each other."""
+    groups = engine.cols // engine.resolved_post_lanes
+    visits: list[tuple[int, int, int]] = []
+    for rows, blocks in ((layer["block_rows"], layer["blocks"] - 1), (layer["last_block_rows"], 1)):
+        if layer["n_edge"] == groups or layer["n_tiles"] == 1:
+            visits.append((rows, layer["n_edge"], blocks * layer["n_tiles"]))
+        else:
+            visits += [(rows, groups, layer["n_tiles"] - 1), (rows, layer["n_edge"], 1)] * blocks
+    return [visit for visit in visits if visit[2]]
 
 
 class _Ring:
@@ -92,13 +102,41 @@ class _Walk:
         self.swap = load  # cycle from which the next tile may be loaded
         self.loaded = load  # first cycle in which the tile loaded last is full
         self.drain_end = begin  # first cycle in which the next row may be drained
-        self._groups = engine.cols // engine.resolved_post_lanes
         self._ready_delay = row_ready_cycles(engine)
         self._allocated = 0
         self._drains: list[_Drained] = []
         self._drained_before = 0  # rows of drains no longer in the list
 
-    def visit(self, rows: int, *, last: bool) -> None:
+    def repeat(self, rows: int, groups: int, count: int) -> None:
+        """Follow some equal N tiles, the first of them one by one.
+
+        A tile depends on the one before, and on those whose rows are still in the accumulators. When in as many tiles
+        in a row everything has moved on by the same time, it will in the others, too.
+        """
+        looks_back = -(-self.engine.accumulator_rows // rows) + 1
+        settled, step, before = 0, -1, self._state()
+        while count and (settled <= looks_back or self.ring is not None):
+            causes = dict(self.causes)
+            self.visit(rows, groups)
+            count -= 1
+            now = self._state()
+            steps = {b - a for a, b in zip(before, now, strict=True)}
+            settled = settled + 1 if steps == {step} else 0
+            step, before = max(steps), now
+        if not count:
+            return
+        self.feeder_free, self.swap, self.loaded, self.drain_end, begin = (time + count * step for time in before)
+        for cause, cycles in self.causes.items():
+            self.causes[cause] += count * (cycles - causes[cause])
+        self._allocated += count * rows
+        self._drains = [_Drained(rows, begin - back * step, groups) for back in reversed(range(looks_back))]
+        self._drained_before = self._allocated - looks_back * rows
+
+    def _state(self) -> tuple[int, ...]:
+        begin = self._drains[-1].begin if self._drains else 0
+        return self.feeder_free, self.swap, self.loaded, self.drain_end, begin
+
+    def visit(self, rows: int, groups: int) -> None:
         """Follow one N tile: `rows` activation vectors through each of its K tiles."""
         k_tiles, edge = self.layer["k_tiles"], self.layer["k_edge"]
         self._allocated += rows
@@ -112,9 +150,8 @@ class _Walk:
         if k_tiles > 1:
             self._tile(rows, edge, self.swap + HAZARD_CYCLES, "hazard")
         begin = max(self.drain_end, self.swap + self._ready_delay)
-        period = self.layer["n_edge"] if last else self._groups
-        self._drains.append(_Drained(rows, begin, period))
-        self.drain_end = begin + rows * period
+        self._drains.append(_Drained(rows, begin, groups))
+        self.drain_end = begin + rows * groups
 
     def _tile(self, rows: int, weight_rows: int, earliest: int, otherwise: str) -> None:
         """Load and feed a tile that may not begin before `earliest`, for the cause `otherwise`."""
