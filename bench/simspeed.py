@@ -231,7 +231,7 @@ def main() -> None:
             source = "from the cache" if figures["cached"] else "built"
             table.caption = f"{figures['lines']:,} lines of Verilog, {source} in {figures['build_seconds']:.1f} s"
     if not options.json:
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         part = PARTS[arguments.part](arguments)
         result = synthesize(
