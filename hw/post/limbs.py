@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LIMB_WIDTH = 17  # bits of an unsigned limb: the largest that a signed 18-bit multiplier takes
-MULTIPLIER_LATENCY = 3  # cycles; that of `celosia.hw.systolic.multiplier.Multiplier`
+MULTIPLIER_LATENCY = 3  # cycles; that of `celosia.hw.multiplier.Multiplier`
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.multiplier import Multiplier
 from celosia.hw.pipeline import delay
 from celosia.hw.post.limbs import PartialProduct, partial_products, product_latency, rows
-from celosia.hw.systolic.multiplier import Multiplier
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from amaranth.hdl import Module, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.multiplier import Multiplier
 from celosia.hw.systolic.adder import add
 from celosia.hw.systolic.config import SystolicConfig
-from celosia.hw.systolic.multiplier import Multiplier
 from celosia.hw.systolic.unmerged import UnmergedRegister
 
 

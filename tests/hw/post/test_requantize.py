@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from celosia.hw.multiplier import Multiplier
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.limbs import MULTIPLIER_LATENCY
 from celosia.hw.post.parameters import ROUNDINGS, rounding_code, shift_code
 from celosia.hw.post.requantize import Requantizer
-from celosia.hw.systolic.multiplier import Multiplier
 from celosia.sim.golden.requantize import requantize
 
 SEED = 7100

@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from celosia.boards.devices import DEVICES
 from celosia.boards.platform import OutOfContextPlatform
 from celosia.boards.tools import run_tool
-from celosia.hw.systolic.multiplier import Multiplier
+from celosia.hw.multiplier import Multiplier
 
 # The documented behaviour of the block (FPGA-TN-02205) as far as it is used: every register on CLK0, CE0 and RST0,
 # synchronous reset. yosys has the ports of MULT18X18D but no model.
