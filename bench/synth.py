@@ -19,12 +19,12 @@ from celosia.boards.devices import DEVICES, find_device
 from celosia.boards.floorplan import array_sites
 from celosia.boards.synth import SynthesisError, SynthesisOptions, SynthesisResult, synthesize
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.multiplier import Multiplier
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.requantize import Requantizer
 from celosia.hw.systolic.array import SystolicArray
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.engine import SystolicEngine
-from celosia.hw.systolic.multiplier import Multiplier
 
 
 @dataclass(frozen=True, kw_only=True)
