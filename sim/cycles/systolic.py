@@ -114,7 +114,7 @@ class _Walk:
         in a row everything has moved on by the same time, it will in the others, too.
         """
         looks_back = -(-self.engine.accumulator_rows // rows) + 1
-        settled, step, before = 0, -1, self._state()
+        settled, step, before, causes = 0, -1, self._state(), dict(self.causes)
         while count and (settled <= looks_back or self.ring is not None):
             causes = dict(self.causes)
             self.visit(rows, groups)
