@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,16 +76,20 @@ class ActivationFeeder(wiring.Component):
         # Accumulator rows of this beat and of the N tile's first; a ring, in step with the drain's from reset on.
         sum_address = Signal(address_width(self.depth))
         tile_sum_address = Signal(address_width(self.depth))
-        age = Signal(range(HAZARD_CYCLES + 1), init=HAZARD_CYCLES)  # cycles since the last tile began, saturating
-        tile_begin, tile_end, first, last, go = Signal(), Signal(), Signal(), Signal(), Signal()
+        age = Signal(range(HAZARD_CYCLES))  # cycles since the last tile began, until they are enough
+        # What decides whether a tile begins is in registers: that decision reaches far in the same cycle.
+        first = Signal(reset_less=True)  # K tile of the N tile
+        tile_begin = Signal(reset_less=True)  # the next beat is a tile's first
+        cooled = Signal(init=1)  # HAZARD_CYCLES have passed
+        tile_end, last, go = Signal(), Signal(), Signal()
+        room = Signal(signed(len(free_rows) + 1))  # accumulator rows left after the next block, if any
 
         m.d.comb += [
-            first.eq(k_tile == 1),
             last.eq(k_tile == layer.k_tiles),
-            tile_begin.eq(row == 1),
             tile_end.eq(row == block_rows),
-            self.no_room.eq(first & (free_rows < block_rows)),
-            self.hazard.eq(~first & (age != HAZARD_CYCLES)),
+            room.eq(free_rows - block_rows),
+            self.no_room.eq(first & (room < 0)),
+            self.hazard.eq(~first & ~cooled),
             go.eq(~tile_begin | (self.full & ~self.no_room & ~self.hazard)),
             self.beat.eq(self.running & go),
             self.swap.eq(self.beat & tile_begin),
@@ -95,15 +99,17 @@ class ActivationFeeder(wiring.Component):
             self.accumulate.address.eq(sum_address),
         ]
         with m.If(self.swap):
-            m.d.sync += age.eq(1)
-        with m.Elif(age != HAZARD_CYCLES):
-            m.d.sync += age.eq(age + 1)
-        taken = Mux(self.swap & first, block_rows, 0)
-        m.d.sync += free_rows.eq(free_rows - taken + self.freed)
+            m.d.sync += [age.eq(1), cooled.eq(0)]
+        with m.Elif(~cooled):
+            m.d.sync += [age.eq(age + 1), cooled.eq(age == HAZARD_CYCLES - 1)]
+        # Both sums are ready when it is known which one counts.
+        m.d.sync += free_rows.eq(Mux(self.swap & first, room + self.freed, free_rows + self.freed))
 
         with m.If(self.start):
             m.d.sync += [
                 self.running.eq(1),
+                first.eq(1),
+                tile_begin.eq(1),
                 block.eq(1),
                 n_tile.eq(1),
                 k_tile.eq(1),
@@ -116,12 +122,15 @@ class ActivationFeeder(wiring.Component):
         with m.Elif(self.beat):
             m.d.sync += [
                 row.eq(row + 1),
+                tile_begin.eq(0),
                 self.address.eq(self.address + layer.source_pitch),
                 sum_address.eq(sum_address + 1),
             ]
             with m.If(tile_end):
                 m.d.sync += [
                     row.eq(1),
+                    tile_begin.eq(1),
+                    first.eq(0),
                     k_tile.eq(k_tile + 1),
                     self.address.eq(tile_address + 1),
                     tile_address.eq(tile_address + 1),
@@ -130,6 +139,7 @@ class ActivationFeeder(wiring.Component):
                 with m.If(last):
                     m.d.sync += [
                         k_tile.eq(1),
+                        first.eq(1),
                         n_tile.eq(n_tile + 1),
                         self.address.eq(block_address),
                         tile_address.eq(block_address),
