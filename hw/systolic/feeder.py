@@ -1,6 +1,5 @@
 """Activation feeder: sends the activation vectors of each tile through the array, back to back."""
 
-from types import SimpleNamespace
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, signed
@@ -81,12 +80,24 @@ class ActivationFeeder(wiring.Component):
         first = Signal(reset_less=True)  # K tile of the N tile
         tile_begin = Signal(reset_less=True)  # the next beat is a tile's first
         cooled = Signal(init=1)  # HAZARD_CYCLES have passed
-        tile_end, last, go = Signal(), Signal(), Signal()
+        tile_end = Signal(reset_less=True)  # the next beat is a tile's last
+        last = Signal(reset_less=True)  # K tile of the N tile
+        go = Signal()
+        next_row, next_k_tile = Signal.like(row), Signal.like(k_tile)
+        first_rows = Signal.like(row)  # of the layer's first block
+        last_n_tile, last_block = Signal(reset_less=True), Signal(reset_less=True)
+        next_n_tile, next_block, next_rows = Signal.like(n_tile), Signal.like(block), Signal.like(row)
+        following = Signal.like(self.address)  # the next block's first row, behind what the block's last beat read
         room = Signal(signed(len(free_rows) + 1))  # accumulator rows left after the next block, if any
 
         m.d.comb += [
-            last.eq(k_tile == layer.k_tiles),
-            tile_end.eq(row == block_rows),
+            next_row.eq(row + 1),
+            next_k_tile.eq(k_tile + 1),
+            first_rows.eq(Mux(self.layer.blocks == 1, self.layer.last_block_rows, self.layer.block_rows)),
+            next_n_tile.eq(n_tile + 1),
+            next_block.eq(block + 1),
+            next_rows.eq(Mux(next_block == layer.blocks, layer.last_block_rows, layer.block_rows)),
+            following.eq(self.address - layer.k_tiles + layer.source_pitch + 1),
             room.eq(free_rows - block_rows),
             self.no_room.eq(first & (room < 0)),
             self.hazard.eq(~first & ~cooled),
@@ -114,15 +125,20 @@ class ActivationFeeder(wiring.Component):
                 n_tile.eq(1),
                 k_tile.eq(1),
                 row.eq(1),
-                block_rows.eq(Mux(self.layer.blocks == 1, self.layer.last_block_rows, self.layer.block_rows)),
+                block_rows.eq(first_rows),
+                tile_end.eq(first_rows == 1),
+                last.eq(self.layer.k_tiles == 1),
+                last_n_tile.eq(self.layer.n_tiles == 1),
+                last_block.eq(self.layer.blocks == 1),
                 self.address.eq(self.layer.source),
                 tile_address.eq(self.layer.source),
                 block_address.eq(self.layer.source),
             ]
         with m.Elif(self.beat):
             m.d.sync += [
-                row.eq(row + 1),
+                row.eq(next_row),
                 tile_begin.eq(0),
+                tile_end.eq(next_row == block_rows),
                 self.address.eq(self.address + layer.source_pitch),
                 sum_address.eq(sum_address + 1),
             ]
@@ -130,8 +146,10 @@ class ActivationFeeder(wiring.Component):
                 m.d.sync += [
                     row.eq(1),
                     tile_begin.eq(1),
+                    tile_end.eq(block_rows == 1),
                     first.eq(0),
-                    k_tile.eq(k_tile + 1),
+                    k_tile.eq(next_k_tile),
+                    last.eq(next_k_tile == layer.k_tiles),
                     self.address.eq(tile_address + 1),
                     tile_address.eq(tile_address + 1),
                     sum_address.eq(tile_sum_address),
@@ -140,36 +158,26 @@ class ActivationFeeder(wiring.Component):
                     m.d.sync += [
                         k_tile.eq(1),
                         first.eq(1),
-                        n_tile.eq(n_tile + 1),
+                        last.eq(layer.k_tiles == 1),
+                        n_tile.eq(next_n_tile),
+                        last_n_tile.eq(next_n_tile == layer.n_tiles),
                         self.address.eq(block_address),
                         tile_address.eq(block_address),
                         sum_address.eq(sum_address + 1),
                         tile_sum_address.eq(sum_address + 1),
                     ]
-                    self._next_block(m, layer, block, n_tile, block_rows, tile_address, block_address)
+                    with m.If(last_n_tile):
+                        m.d.sync += [
+                            n_tile.eq(1),
+                            last_n_tile.eq(layer.n_tiles == 1),
+                            block.eq(next_block),
+                            last_block.eq(next_block == layer.blocks),
+                            block_rows.eq(next_rows),
+                            tile_end.eq(next_rows == 1),
+                            self.address.eq(following),
+                            tile_address.eq(following),
+                            block_address.eq(following),
+                        ]
+                        with m.If(last_block):
+                            m.d.sync += self.running.eq(0)
         return m
-
-    def _next_block(
-        self,
-        m: Module,
-        layer: SimpleNamespace,
-        block: Signal,
-        n_tile: Signal,
-        block_rows: Signal,
-        tile_address: Signal,
-        block_address: Signal,
-    ) -> None:
-        """Go on to the next block of rows, or stop, after the last N tile's last beat."""
-        # The last beat read the last K tile of the block's last row: the next block lies behind it.
-        following = self.address - layer.k_tiles + layer.source_pitch + 1
-        with m.If(n_tile == layer.n_tiles):
-            m.d.sync += [
-                n_tile.eq(1),
-                block.eq(block + 1),
-                block_rows.eq(Mux(block + 1 == layer.blocks, layer.last_block_rows, layer.block_rows)),
-                self.address.eq(following),
-                tile_address.eq(following),
-                block_address.eq(following),
-            ]
-            with m.If(block == layer.blocks):
-                m.d.sync += self.running.eq(0)
