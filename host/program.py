@@ -42,11 +42,6 @@ class LayerPlan:
         M, K, N = self.shape
         return M * K * N
 
-    @property
-    def streamed_words(self) -> int:
-        """Weight words that one iteration streams in: all of them for each block of activation vectors."""
-        return self.weight_words * self.fields["blocks"] if self.fields["weights_stream"] else 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Program:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from celosia.host.models.checks import (
+    ChainLink,
     check_chain,
     check_matrix,
     check_range,
@@ -36,23 +37,11 @@ MAX_SHIFT: Final = 7
 BIAS_BITS: Final = 48
 
 
-class Layer(Protocol):
-    """What every quantized layer tells the network and the compiler."""
+class Layer(ChainLink, Protocol):
+    """What every quantized layer tells the network and the compiler.
 
-    @property
-    def name(self) -> str:
-        """Name used in reports and errors, unique in its network."""
-        ...
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input without the batch axis; a one-dimensional one takes any input in C order."""
-        ...
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """Shape of one output without the batch axis."""
-        ...
+    Shapes are without the batch axis; a one-dimensional input takes the elements of any shape in C order.
+    """
 
     @property
     def input_dtype(self) -> str:

@@ -208,8 +208,3 @@ class SystolicConfig:
     def write_lanes(self) -> int:
         """Groups of requantizer lanes in an activation word, written separately."""
         return self.rows // self.resolved_post_lanes
-
-    @property
-    def weight_delay(self) -> int:
-        """Cycles by which a wave's weights enter the array after its activations: none, as a wave meets row 0 first."""
-        return 0
