@@ -1,4 +1,4 @@
-"""What streams during a run: inputs into two halves, results out of two halves, weights through a ring."""
+"""What streams during a run: inputs into two halves, results out of two halves."""
 
 from typing import Any
 
@@ -131,63 +131,4 @@ class ResultSender(wiring.Component):
         ]
         with m.If(self.start):
             m.d.sync += [count.eq(0), odd.eq(0)]
-        return m
-
-
-class WeightRing(wiring.Component):
-    """Turns the weight memory from `base` up into a ring that streamed weights pass through.
-
-    A word is `available` in the cycle after it was accepted; `take`, in the cycle in which `read_address` is read,
-    frees its place and moves `read_address` on. With `base` at the memory's depth there is no ring.
-    """
-
-    i: stream.Interface
-    start: Signal
-    running: Signal
-    base: Signal
-    write: Any
-    available: Signal
-    read_address: Signal
-    take: Signal
-
-    def __init__(self, width: int, depth: int) -> None:
-        self.width, self.depth = width, depth
-        super().__init__(
-            {
-                "i": In(stream.Signature(width)),
-                "start": In(1),
-                "running": In(1),
-                "base": In(RUN_FIELDS["ring_base"]),
-                "write": Out(write_port(width, depth)),
-                "available": Out(1),
-                "read_address": Out(address_width(depth)),
-                "take": In(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        waiting = Signal(range(self.depth + 1))
-        room = Signal(range(self.depth + 1))
-        write_address = Signal(address_width(self.depth), reset_less=True)
-        accept = Signal()
-        m.d.comb += [
-            self.i.ready.eq(self.running & (room != 0)),
-            accept.eq(self.i.valid & self.i.ready),
-            self.write.enable.eq(accept),
-            self.write.address.eq(write_address),
-            self.write.data.eq(self.i.payload),
-            self.available.eq(waiting != 0),
-        ]
-        m.d.sync += [waiting.eq(waiting + accept - self.take), room.eq(room - accept + self.take)]
-        for moves, address in ((accept, write_address), (self.take, self.read_address)):
-            with m.If(moves):
-                m.d.sync += address.eq(Mux(address == self.depth - 1, self.base, address + 1))
-        with m.If(self.start):
-            m.d.sync += [
-                waiting.eq(0),
-                room.eq(self.depth - self.base),
-                write_address.eq(self.base),
-                self.read_address.eq(self.base),
-            ]
         return m

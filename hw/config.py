@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+from celosia.hw.checks import check_integer
 from celosia.hw.fields import Fields
 from celosia.hw.registry import ENGINES, find_engine
 
@@ -42,15 +43,34 @@ class EngineConfig(Protocol):
         """Parts of such a word that the engine writes separately."""
         ...
 
+    @property
+    def weight_banks(self) -> int:
+        """Equal parts of a weight word that are read and written at addresses of their own."""
+        ...
+
+    @property
+    def reset_cycles(self) -> int:
+        """Cycles after a reset before the engine is ready for a run."""
+        ...
+
+    def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
+        """Name, bits of a word, words, and banks of up to two memories that only this engine has."""
+        ...
+
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """One memory as the host sees it: name, number on the link, word width in bits, depth in words."""
+    """One memory as the host sees it: name, number on the link, word width in bits, depth in words.
+
+    `banks` equal parts of a word have addresses of their own inside; `is_engines` says that only this engine has it.
+    """
 
     name: str
     id: int
     width: int
     depth: int
+    banks: int = 1
+    is_engines: bool = False
 
     @property
     def link_words(self) -> int:
@@ -115,8 +135,7 @@ class AcceleratorConfig:
 
     def _check(self, name: str, low: int, high: int, *, power_of_two: bool = False) -> None:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"{name}={value!r} must be a whole number from {low} to {high}.")
+        check_integer(name, value, low, high)
         if power_of_two and value & (value - 1):
             raise ValueError(f"{name}={value} must be a power of two.")
 
@@ -131,16 +150,21 @@ class AcceleratorConfig:
     @property
     def memories(self) -> tuple[MemorySpec, ...]:
         """The memories in the order of their numbers on the link."""
-        word = self.engine.activation_word_width
-        sizes = (
-            ("program", 32, self.program_depth),
-            ("weights", self.engine.weight_word_width, self.weight_depth),
-            ("parameters", self.engine.parameter_word_width, self.parameter_depth),
-            ("inputs", word, self.input_depth),
-            ("activations", word, self.activation_depth),
-            ("outputs", word, self.output_depth),
+        engine = self.engine
+        word = engine.activation_word_width
+        shared = (
+            ("program", 32, self.program_depth, 1),
+            ("weights", engine.weight_word_width, self.weight_depth, engine.weight_banks),
+            ("parameters", engine.parameter_word_width, self.parameter_depth, 1),
+            ("inputs", word, self.input_depth, 1),
+            ("activations", word, self.activation_depth, 1),
+            ("outputs", word, self.output_depth, 1),
         )
-        return tuple(MemorySpec(name, number, width, depth) for number, (name, width, depth) in enumerate(sizes))
+        own = engine.own_memories(self.weight_depth)
+        return tuple(
+            MemorySpec(name, number, width, depth, banks, number >= len(shared))
+            for number, (name, width, depth, banks) in enumerate((*shared, *own))
+        )
 
     def memory(self, name: str) -> MemorySpec:
         """Return the memory of that name."""

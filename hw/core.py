@@ -6,12 +6,12 @@ from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import connect, flipped
 
-from celosia.hw.buffers import InputFiller, ResultSender, WeightRing
+from celosia.hw.buffers import InputFiller, ResultSender
 from celosia.hw.config import CORE_CAUSES, AcceleratorConfig
 from celosia.hw.core_port import core_port
 from celosia.hw.counters import CycleCounters
 from celosia.hw.fetch import LayerFetch
-from celosia.hw.memory import Scratchpad
+from celosia.hw.memory import BankedScratchpad, Scratchpad, addresses_of
 from celosia.hw.pipeline import delay
 from celosia.hw.registry import find_engine
 from celosia.hw.timing import READ_LATENCY
@@ -27,8 +27,10 @@ class Core(wiring.Component):
     Between runs the host port reads and writes memories: a write takes effect in its cycle, a read brings its word
     HOST_READ_LATENCY cycles later, one per cycle. Words narrower than the port are in its least significant bits.
 
-    `run_abort` ends a run at once; so does the watchdog, which strobes `fault` after `watchdog_cycles` without
-    progress. `busy` falls in the next cycle, streamed words in the core are dropped, memories keep what they hold.
+    `run_abort` ends a run at once; so do streamed weights that are `corrupt`, and the watchdog after `watchdog_cycles`
+    without progress, which both strobe `fault`. `busy` falls in the next cycle, streamed words in the core are dropped,
+    memories keep what they hold. A run may start when the core is `ready`: after a reset or an abort an engine may have
+    to clear its accumulators.
     """
 
     host_write_enable: Signal
@@ -43,7 +45,10 @@ class Core(wiring.Component):
     run: data.View
     run_abort: Signal
     busy: Signal
+    ready: Signal
     fault: Signal
+    corrupt: Signal
+    saturated: Signal
     total_cycles: Signal
     cause_cycles: data.View
 
@@ -56,20 +61,18 @@ class Core(wiring.Component):
         config = self.config
         clear = Signal()
         word = config.engine.activation_word_width
-        weights = config.memory("weights")
         engine = find_engine(config.engine_name).rtl(config)
         fetch = LayerFetch(config)
         filler = InputFiller(word, config.input_depth)
         sender = ResultSender(word, config.output_depth)
-        ring = WeightRing(weights.width, weights.depth)
-        parts = {"engine": engine, "fetch": fetch, "filler": filler, "sender": sender, "ring": ring}
+        parts = {"engine": engine, "fetch": fetch, "filler": filler, "sender": sender}
         for name, part in parts.items():
             m.submodules[name] = ResetInserter(clear)(part)
         m.d.comb += clear.eq(self.run_abort | self.fault)
 
         run = Signal.like(self.run, reset_less=True)
         start = Signal()
-        m.d.comb += start.eq(self.run_start & ~self.busy)
+        m.d.comb += start.eq(self.run_start & ~self.busy & engine.ready)
         with m.If(start):
             m.d.sync += run.eq(self.run)
         at_start = data.View(self.run.shape(), Mux(start, self.run, run))
@@ -78,71 +81,75 @@ class Core(wiring.Component):
             fetch.layers.eq(at_start.layers),
             fetch.iterations.eq(at_start.iterations),
             filler.iterations.eq(at_start.iterations),
-            *(part.start.eq(start) for part in (fetch, filler, sender, ring)),
+            *(part.start.eq(start) for part in (fetch, filler, sender, engine)),
             fetch.inputs_stream.eq(run.input_words != 0),
             fetch.outputs_stream.eq(run.output_words != 0),
             filler.words.eq(at_start.input_words),
             sender.words.eq(at_start.output_words),
-            ring.base.eq(at_start.ring_base),
-            ring.running.eq(self.busy),
+            engine.ring_base.eq(at_start.ring_base),
+            engine.running.eq(self.busy),
+            self.ready.eq(engine.ready),
+            self.saturated.eq(engine.saturated),
+            self.corrupt.eq(self.busy & engine.corrupt),
         ]
         connect(m, flipped(self.i_inputs), filler.i)
         connect(m, sender.o, flipped(self.o_results))
-        connect(m, flipped(self.i_weights), ring.i)
-        self._connect_memories(m, engine, fetch, filler, sender, ring)
-        self._sequence(m, start, clear, engine, fetch, filler, sender, ring)
+        connect(m, flipped(self.i_weights), engine.i_weights)
+        self._connect_memories(m, engine, fetch, filler, sender)
+        self._sequence(m, start, clear, engine, fetch, filler, sender)
         return m
 
-    def _connect_memories(self, m: Module, engine: Any, fetch: Any, filler: Any, sender: Any, ring: Any) -> None:
+    def _connect_memories(self, m: Module, engine: Any, fetch: Any, filler: Any, sender: Any) -> None:
         """Give each memory its reader and its writer during a run, and the host between runs."""
         readers = {
             "program": fetch.memory.address,
-            "weights": engine.weights.address,
-            "parameters": engine.parameters.address,
             "inputs": engine.source.address,
             "activations": engine.source.address,
             "outputs": sender.read.address,
         }
-        outputs, activations = engine.write_outputs, ~engine.write_outputs
         writers = {
-            "weights": ring.write,
+            "weights": engine.weights_write,
             "inputs": filler.write,
             "activations": engine.write,
             "outputs": engine.write,
         }
         enables = {
-            "weights": ring.write.enable,
-            "inputs": filler.write.enable,
-            "activations": Mux(activations, engine.write.enable, 0),
-            "outputs": Mux(outputs, engine.write.enable, 0),
+            "activations": Mux(engine.write_outputs, 0, engine.write.enable),
+            "outputs": Mux(engine.write_outputs, engine.write.enable, 0),
         }
         words = {}
         for spec in self.config.memories:
             lanes = self.config.engine.write_lanes if spec.name in ("activations", "outputs") else 1
-            memory = Scratchpad(width=spec.width, depth=spec.depth, lanes=lanes)
+            memory: Any
+            if spec.banks > 1:
+                memory = BankedScratchpad(width=spec.width, depth=spec.depth, banks=spec.banks)
+            else:
+                memory = Scratchpad(width=spec.width, depth=spec.depth, lanes=lanes)
             m.submodules[spec.name] = memory
             words[spec.name] = memory.reads[0].data
+            reader = readers[spec.name] if spec.name in readers else getattr(engine, spec.name).address
             host_writes = self.host_write_enable & (self.host_memory == spec.id)
+            for address in addresses_of(memory.reads[0]):
+                m.d.comb += address.eq(self.host_address)
+            for address in addresses_of(memory.write):
+                m.d.comb += address.eq(self.host_address)
             m.d.comb += [
-                memory.reads[0].address.eq(Mux(self.busy, readers[spec.name], self.host_address)),
-                memory.write.address.eq(self.host_address),
                 memory.write.data.eq(self.host_write_data),
-                memory.write.enable.eq(host_writes.replicate(lanes)),
+                memory.write.enable.eq(host_writes.replicate(len(memory.write.enable))),
             ]
-            if spec.name in writers:
-                writer = writers[spec.name]
-                with m.If(self.busy):
+            with m.If(self.busy):
+                m.d.comb += memory.reads[0].address.eq(reader)
+                if spec.name in writers:
+                    writer = writers[spec.name]
                     m.d.comb += [
                         memory.write.address.eq(writer.address),
                         memory.write.data.eq(writer.data),
-                        memory.write.enable.eq(enables[spec.name]),
+                        memory.write.enable.eq(enables.get(spec.name, writer.enable)),
                     ]
+            if spec.name not in readers:
+                m.d.comb += getattr(engine, spec.name).data.eq(words[spec.name])
         m.d.comb += [
             fetch.memory.data.eq(words["program"]),
-            engine.weights.data.eq(words["weights"]),
-            engine.ring_address.eq(ring.read_address),
-            engine.ring_available.eq(ring.available),
-            engine.parameters.data.eq(words["parameters"]),
             engine.source.data.eq(Mux(engine.source_is_activations, words["activations"], words["inputs"])),
             sender.read.data.eq(words["outputs"]),
         ]
@@ -161,7 +168,6 @@ class Core(wiring.Component):
         fetch: Any,
         filler: Any,
         sender: Any,
-        ring: Any,
     ) -> None:
         """Hand layers to the engine, end iterations and the run, count cycles, and watch for progress."""
         m.submodules.counters = counters = CycleCounters(len(self.config.causes))
@@ -177,7 +183,6 @@ class Core(wiring.Component):
             engine.layer_ready.eq(~inputs_missing & ~results_full),
             filler.release.eq(engine.done & ends_iteration),
             sender.produced.eq(engine.done & ends_iteration),
-            ring.take.eq(engine.ring_take),
             finished.eq(self.busy & fetch.exhausted & ~engine.active & sender.empty),
             progress.eq(
                 engine.progress
@@ -198,7 +203,7 @@ class Core(wiring.Component):
             m.d.sync += idle_cycles.eq(0)
         with m.Else():
             m.d.sync += idle_cycles.eq(idle_cycles + 1)
-        m.d.comb += self.fault.eq(self.busy & (idle_cycles == self.config.watchdog_cycles))
+        m.d.comb += self.fault.eq(self.corrupt | (self.busy & (idle_cycles == self.config.watchdog_cycles)))
 
         code = {name: Const(index) for index, name in enumerate(CORE_CAUSES)}
         with m.If(engine.active):

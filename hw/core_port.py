@@ -29,7 +29,10 @@ def core_port(config: AcceleratorConfig) -> wiring.Signature:
       `host_read_data` HOST_READ_LATENCY cycles later. Both only while `busy` is low.
     * `i_weights`, `i_inputs`, `o_results`: the streams of a run. A word that is offered when the run ends is withdrawn.
     * `run_start` starts `run`; `busy` rises within two cycles and falls after the last result has been taken.
-    * `run_abort` drops the run; `busy` falls within a few cycles. `fault` says that the core has dropped it by itself.
+    * `ready` says that a run may start: after a reset or an abort an engine may have to clear its accumulators first.
+    * `run_abort` drops the run; `busy` falls within a few cycles. `fault` says that the core has dropped it by itself,
+      `corrupt` beside it that streamed weights were not what they had to be.
+    * `saturated`: an accumulator saturated in the last run.
     * `total_cycles`, `cause_cycles`: counters of the last run, steady while `busy` is low.
     """
     words = {memory.name: stream.Signature(memory.width) for memory in config.memories}
@@ -47,7 +50,10 @@ def core_port(config: AcceleratorConfig) -> wiring.Signature:
             "run": wiring.Out(run_layout()),
             "run_abort": wiring.Out(1),
             "busy": wiring.In(1),
+            "ready": wiring.In(1),
             "fault": wiring.In(1),
+            "corrupt": wiring.In(1),
+            "saturated": wiring.In(1),
             "total_cycles": wiring.In(COUNTER_WIDTH),
             "cause_cycles": wiring.In(data.ArrayLayout(unsigned(COUNTER_WIDTH), len(config.causes))),
         }

@@ -3,7 +3,7 @@
 from typing import Any
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -13,14 +13,26 @@ def address_width(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
 
 
-def read_port(width: int, depth: int) -> wiring.Signature:
-    """Port of a reader: an address out, and its word READ_LATENCY cycles later."""
-    return wiring.Signature({"address": Out(address_width(depth)), "data": In(width)})
+def read_port(width: int, depth: int, banks: int = 1) -> wiring.Signature:
+    """Port of a reader: an address out, for each bank if there are several, and a word READ_LATENCY cycles later."""
+    return wiring.Signature({"address": Out(_addresses(depth, banks)), "data": In(width)})
 
 
-def write_port(width: int, depth: int, lanes: int = 1) -> wiring.Signature:
-    """Port of a writer: an enable for each lane of width / lanes bits, an address and a word."""
-    return wiring.Signature({"enable": Out(lanes), "address": Out(address_width(depth)), "data": Out(width)})
+def write_port(width: int, depth: int, lanes: int = 1, banks: int = 1) -> wiring.Signature:
+    """Port of a writer: an enable for each lane or bank, an address, for each bank if there are several, and a word."""
+    return wiring.Signature(
+        {"enable": Out(lanes * banks), "address": Out(_addresses(depth, banks)), "data": Out(width)}
+    )
+
+
+def _addresses(depth: int, banks: int) -> Any:
+    return data.ArrayLayout(address_width(depth), banks) if banks > 1 else address_width(depth)
+
+
+def addresses_of(port: Any) -> list[Any]:
+    """Return the address of a port, or those of its banks."""
+    address = port.address
+    return [address[bank] for bank in range(address.shape().length)] if isinstance(address, data.View) else [address]
 
 
 class Scratchpad(wiring.Component):
@@ -74,4 +86,50 @@ class Scratchpad(wiring.Component):
             word = Signal(self.width, name=f"word_{index}", reset_less=True)
             m.d.comb += [read.addr.eq(port.address), port.data.eq(word)]
             m.d.sync += [latched.eq(read.data), word.eq(latched)]
+        return m
+
+
+class BankedScratchpad(wiring.Component):
+    """Scratchpads side by side, equal parts of a word, each read and written at an address of its own.
+
+    Reads and writes are those of a `Scratchpad`; bank 0 has the least significant bits.
+
+    Parameters
+    ----------
+    width, depth : int
+        Bits of a word, a multiple of `banks`; words.
+    banks : int
+        Parts of a word, 2 or more.
+    """
+
+    write: Any
+    read_0: Any
+
+    def __init__(self, *, width: int, depth: int, banks: int) -> None:
+        self.width, self.depth, self.banks = width, depth, banks
+        super().__init__(
+            {
+                "write": In(write_port(width, depth, banks=banks)),
+                "read_0": In(read_port(width, depth, banks)),
+            }
+        )
+
+    @property
+    def reads(self) -> list[Any]:
+        """The read port."""
+        return [self.read_0]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        part = self.width // self.banks
+        for index in range(self.banks):
+            bank = Scratchpad(width=part, depth=self.depth)
+            m.submodules[f"bank_{index}"] = bank
+            m.d.comb += [
+                bank.write.enable.eq(self.write.enable[index]),
+                bank.write.address.eq(self.write.address[index]),
+                bank.write.data.eq(self.write.data.word_select(index, part)),
+                bank.reads[0].address.eq(self.read_0.address[index]),
+                self.read_0.data.word_select(index, part).eq(bank.reads[0].data),
+            ]
         return m

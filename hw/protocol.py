@@ -57,7 +57,7 @@ class Opcode(IntEnum):
 
 
 class Target(IntEnum):
-    """Memories by their number, and the streams of a run."""
+    """Memories by their number, and the streams of a run. An engine's own memories follow from number 6 on."""
 
     PROGRAM = 0
     WEIGHTS = 1
@@ -104,6 +104,7 @@ class StatusCode(IntEnum):
     PARAMETER = 12, "a parameter of RUN is out of its range"
     WATCHDOG = 13, "the run made no progress and the watchdog ended it"
     ABORTED = 14, "a reset ended the operation"
+    CORRUPT = 15, "the streamed weights do not decode to what the layer asks for, and the run was ended"
 
 
 class ProtocolError(ValueError):
@@ -268,6 +269,8 @@ class StatusReport:
         The first error since the last reset.
     total_cycles : int
         Cycles of the last run (48 bits).
+    saturated : bool
+        Whether an accumulator saturated in the last run.
     cause_cycles : tuple of int
         Cycles by cause, in the order of `AcceleratorConfig.causes` (48 bits each); their sum is `total_cycles`.
     """
@@ -276,10 +279,11 @@ class StatusReport:
     error: StatusCode
     total_cycles: int
     cause_cycles: tuple[int, ...]
+    saturated: bool = False
 
     def encode(self) -> bytes:
-        """Return the payload: a word of state, error and number of causes, then the counters of 64 bits each."""
-        head = struct.pack("<BBBB", self.state, self.error, len(self.cause_cycles), 0)
+        """Return the payload: state, error, number of causes and `saturated`, a byte each, then counters of 64 bits."""
+        head = struct.pack("<BBBB", self.state, self.error, len(self.cause_cycles), self.saturated)
         return head + struct.pack(f"<{1 + len(self.cause_cycles)}Q", self.total_cycles, *self.cause_cycles)
 
     @classmethod
@@ -292,10 +296,16 @@ class StatusReport:
             Its length or one of its codes is impossible.
         """
         try:
-            state, error, causes = struct.unpack_from("<BBB", payload)
+            state, error, causes, saturated = struct.unpack_from("<BBBB", payload)
             total, *cycles = struct.unpack_from(f"<{1 + causes}Q", payload, 4)
             code = StatusCode(error)  # type: ignore[call-arg]
-            return cls(state=State(state), error=code, total_cycles=total, cause_cycles=tuple(cycles))
+            return cls(
+                state=State(state),
+                error=code,
+                total_cycles=total,
+                cause_cycles=tuple(cycles),
+                saturated=bool(saturated),
+            )
         except (struct.error, ValueError) as error_found:
             raise ProtocolError(f"a status of {len(payload)} bytes cannot be read: {error_found}.") from None
 

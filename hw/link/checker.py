@@ -33,8 +33,8 @@ class Checker(wiring.Component):
     header : HEADER, in
     busy : Signal(1), in
         A run is in progress.
-    expired : Signal(1), in
-        The last run was ended by the watchdog.
+    failure : Signal(8), in
+        StatusCode: why the core dropped the last run by itself, OK if it did not.
     lanes : Signal, out
         Link words of a memory word of the target.
     status : Signal(8), out
@@ -45,7 +45,7 @@ class Checker(wiring.Component):
 
     header: data.View
     busy: Signal
-    expired: Signal
+    failure: Signal
     lanes: Signal
     status: Signal
 
@@ -55,7 +55,7 @@ class Checker(wiring.Component):
             {
                 "header": In(HEADER),
                 "busy": In(1),
-                "expired": In(1),
+                "failure": In(8),
                 "lanes": Out(range(most_lanes(config) + 1)),
                 "status": Out(8),
             }
@@ -114,7 +114,7 @@ class Checker(wiring.Component):
             no_payload.eq(~header.many & (header.count == 0) & (header.words == 0)),
         ]
         run_size = ~header.many & (header.count == RUN_WORDS) & (header.words == RUN_WORDS)
-        idle = Mux(self.expired, StatusCode.WATCHDOG, StatusCode.IDLE)
+        idle = Mux(self.failure == StatusCode.OK, StatusCode.IDLE, self.failure)
         transfer = [
             (stranger, StatusCode.TARGET),
             (wrong_size, StatusCode.LENGTH),

@@ -67,7 +67,7 @@ class CommandProcessor(wiring.Component):
         self._facts: Any = Signal(FACTS, reset_less=True)  # about it, a cycle later
         self._address = Signal(ADDRESS_WIDTH)
         self._error = Signal(8)  # the first since the last reset
-        self._expired = Signal()  # the watchdog ended the last run
+        self._failure = Signal(8)  # why the core dropped the last run by itself, OK if it did not
         self._status = Signal(8)
         self._answer = Signal(2)  # the FSM sends the head, the trailer of an answer
         self._forget = Signal()
@@ -92,6 +92,7 @@ class CommandProcessor(wiring.Component):
             core.run.eq(self._run.run),
             self._report.busy.eq(core.busy),
             self._report.error.eq(self._error),
+            self._report.saturated.eq(core.saturated),
             self._report.total_cycles.eq(core.total_cycles),
             self._report.cause_cycles.eq(core.cause_cycles),
         ]
@@ -152,12 +153,12 @@ class CommandProcessor(wiring.Component):
         m.d.comb += [
             checker.header.eq(header),
             checker.busy.eq(core.busy),
-            checker.expired.eq(self._expired),
+            checker.failure.eq(self._failure),
             given_up.eq(
                 Mux(
                     receiver.reset_waiting,
                     StatusCode.ABORTED,
-                    Mux(self._expired, StatusCode.WATCHDOG, StatusCode.IDLE),
+                    Mux(self._failure == StatusCode.OK, StatusCode.IDLE, self._failure),
                 )
             ),
         ]
@@ -197,7 +198,7 @@ class CommandProcessor(wiring.Component):
                 with m.If(~scatter.busy):
                     m.d.sync += self._status.eq(Mux(scatter.complete, StatusCode.OK, given_up))
                     m.next = "CLOSE"
-            with m.State("LOAD"), m.If(~self._run.busy):
+            with m.State("LOAD"), m.If(~self._run.busy & core.ready):
                 m.d.sync += self._status.eq(self._run.status)
                 m.d.comb += core.run_start.eq(self._run.status == StatusCode.OK)
                 m.next = "CLOSE"
@@ -230,16 +231,17 @@ class CommandProcessor(wiring.Component):
             m.next = "RESET"
 
     def _remember_errors(self, m: Module) -> None:
-        """Keep the first error until a reset, whether a packet's or the watchdog's."""
+        """Keep the first error until a reset, whether a packet's or a run's."""
+        failure = Mux(self.core.corrupt, StatusCode.CORRUPT, StatusCode.WATCHDOG)
         with m.If(self._forget):
-            m.d.sync += [self._error.eq(StatusCode.OK), self._expired.eq(0)]
+            m.d.sync += [self._error.eq(StatusCode.OK), self._failure.eq(StatusCode.OK)]
         with m.Else():
             with m.If(self.core.run_start):
-                m.d.sync += self._expired.eq(0)
+                m.d.sync += self._failure.eq(StatusCode.OK)
             with m.Elif(self.core.fault):
-                m.d.sync += self._expired.eq(1)
+                m.d.sync += self._failure.eq(failure)
             with m.If(self._error == StatusCode.OK):
                 with m.If(self.core.fault):
-                    m.d.sync += self._error.eq(StatusCode.WATCHDOG)
+                    m.d.sync += self._error.eq(failure)
                 with m.Elif(self._answer[1]):
                     m.d.sync += self._error.eq(self._status)

@@ -45,6 +45,7 @@ class Report(wiring.Component):
     ----------
     busy : Signal(1), in
     error : Signal(8), in
+    saturated : Signal(1), in
     total_cycles, cause_cycles : Signal, in
         Counters of 48 bits. They are not held while they are read: exact when no run is in progress.
     address : Signal, in
@@ -55,6 +56,7 @@ class Report(wiring.Component):
 
     busy: Signal
     error: Signal
+    saturated: Signal
     total_cycles: Signal
     cause_cycles: data.View
     address: Signal
@@ -67,6 +69,7 @@ class Report(wiring.Component):
             {
                 "busy": In(1),
                 "error": In(8),
+                "saturated": In(1),
                 "total_cycles": In(48),
                 "cause_cycles": In(data.ArrayLayout(unsigned(48), self._causes)),
                 "address": In(range(self.words)),
@@ -80,7 +83,7 @@ class Report(wiring.Component):
         chosen = Signal(len(counters))  # one hot: gates and ORs take a third of the LUTs of a multiplexer
         counter = Signal(48, reset_less=True)
         is_head, is_high = Signal(2, reset_less=True), Signal(2, reset_less=True)
-        head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8))
+        head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8), self.saturated)
         m.d.sync += [
             *(chosen[index].eq((self.address - 1) >> 1 == index) for index in range(len(counters))),
             counter.eq(reduce(or_, (value & pick.replicate(48) for value, pick in zip(counters, chosen, strict=True)))),

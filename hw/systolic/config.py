@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from celosia.hw.checks import check_integer
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
 
@@ -14,11 +15,6 @@ LANE_K = 32  # smallest K with which the default number of requantizer lanes kee
 def _signed_width(low: int, high: int) -> int:
     """Return the bits of the narrowest two's complement number that holds `low`..`high`."""
     return max((-low - 1).bit_length(), high.bit_length()) + 1
-
-
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name}={value!r} must be a whole number from {low} to {high}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +68,12 @@ class SystolicConfig:
     post_lanes: int | None = None
 
     def __post_init__(self) -> None:
-        _check_range("rows", self.rows, 1, 64)
-        _check_range("cols", self.cols, 1, 64)
-        _check_range("activation_width", self.activation_width, 2, 16)
-        _check_range("weight_width", self.weight_width, 2, 16)
-        _check_range("max_k", self.max_k, 1, 2**20)
-        _check_range("accumulator_rows", self.accumulator_rows, 2, 65536)
+        check_integer("rows", self.rows, 1, 64)
+        check_integer("cols", self.cols, 1, 64)
+        check_integer("activation_width", self.activation_width, 2, 16)
+        check_integer("weight_width", self.weight_width, 2, 16)
+        check_integer("max_k", self.max_k, 1, 2**20)
+        check_integer("accumulator_rows", self.accumulator_rows, 2, 65536)
         if not isinstance(self.activation_signed, bool):
             raise ValueError(f"activation_signed={self.activation_signed!r} must be True or False.")
         if self.accumulator_rows & (self.accumulator_rows - 1):
@@ -88,7 +84,7 @@ class SystolicConfig:
     def _check_accumulator(self) -> None:
         needed = self.sum_width(self.max_k)
         if self.accumulator_width is not None:
-            _check_range("accumulator_width", self.accumulator_width, self.column_width, MAX_ACCUMULATOR_WIDTH)
+            check_integer("accumulator_width", self.accumulator_width, self.column_width, MAX_ACCUMULATOR_WIDTH)
         elif needed > MAX_ACCUMULATOR_WIDTH:
             raise ValueError(
                 f"max_k={self.max_k} needs {needed}-bit accumulators; lower it, or give an accumulator_width "
@@ -99,7 +95,7 @@ class SystolicConfig:
         if self.post_lanes is None:
             return
         shared = math.gcd(self.rows, self.cols)
-        _check_range("post_lanes", self.post_lanes, 1, shared)
+        check_integer("post_lanes", self.post_lanes, 1, shared)
         if shared % self.post_lanes:
             raise ValueError(
                 f"post_lanes={self.post_lanes} must divide gcd(rows, cols)={shared}, "
@@ -208,3 +204,17 @@ class SystolicConfig:
     def write_lanes(self) -> int:
         """Groups of requantizer lanes in an activation word, written separately."""
         return self.rows // self.resolved_post_lanes
+
+    @property
+    def weight_banks(self) -> int:
+        """Weight words are read whole."""
+        return 1
+
+    @property
+    def reset_cycles(self) -> int:
+        """The engine is ready at once."""
+        return 0
+
+    def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
+        """None but those that all engines have."""
+        return ()

@@ -3,7 +3,8 @@
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import engine_signature
@@ -14,6 +15,7 @@ from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.drain import Drain
 from celosia.hw.systolic.feeder import ActivationFeeder
 from celosia.hw.systolic.loader import WeightLoader
+from celosia.hw.systolic.ring import WeightRing
 from celosia.hw.systolic.timing import HAZARD_CYCLES
 from celosia.hw.timing import READ_LATENCY
 
@@ -25,14 +27,17 @@ class SystolicEngine(wiring.Component):
     before drains. The feeder and the drain take a layer together, when the layer before is wholly written.
     """
 
+    start: Signal
+    running: Signal
+    ready: Signal
+    ring_base: Signal
     layer: data.View
     layer_valid: Signal
     layer_ready: Signal
     layer_take: Signal
+    i_weights: stream.Interface
+    weights_write: Any
     weights: Any
-    ring_available: Signal
-    ring_address: Signal
-    ring_take: Signal
     parameters: Any
     source: Any
     source_is_activations: Signal
@@ -42,6 +47,8 @@ class SystolicEngine(wiring.Component):
     done: Signal
     cause: Signal
     progress: Signal
+    saturated: Signal
+    corrupt: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         assert isinstance(config.engine, SystolicConfig)
@@ -54,6 +61,8 @@ class SystolicEngine(wiring.Component):
         m.submodules.feeder = feeder = ActivationFeeder(self.config)
         m.submodules.array = array = SystolicArray(self.engine)
         m.submodules.drain = drain = Drain(self.config)
+        weights = self.config.memory("weights")
+        m.submodules.ring = ring = WeightRing(weights.width, weights.depth)
 
         looked_ahead, draining = Signal(), Signal()
         m.d.comb += [
@@ -66,6 +75,7 @@ class SystolicEngine(wiring.Component):
             drain.start.eq(self.layer_take),
             self.active.eq(feeder.running | draining),
             self.done.eq(drain.done),
+            self.ready.eq(1),
         ]
         with m.If(self.layer_take):
             m.d.sync += [looked_ahead.eq(0), draining.eq(1)]
@@ -76,22 +86,30 @@ class SystolicEngine(wiring.Component):
 
         m.d.comb += [
             loader.swap.eq(feeder.swap),
-            loader.ring_available.eq(self.ring_available),
-            self.ring_take.eq(loader.take),
+            loader.ring_available.eq(ring.available),
+            ring.take.eq(loader.take),
             feeder.full.eq(loader.full),
             feeder.freed.eq(drain.freed),
         ]
-        self._connect_memories(m, loader, feeder, drain)
+        self._connect_ring(m, ring)
+        self._connect_memories(m, loader, ring, feeder, drain)
         self._connect_array(m, loader, feeder, array, drain)
         self._explain(m, loader, feeder, drain)
         return m
 
-    def _connect_memories(self, m: Module, loader: WeightLoader, feeder: ActivationFeeder, drain: Drain) -> None:
+    def _connect_ring(self, m: Module, ring: WeightRing) -> None:
+        connect(m, flipped(self.i_weights), ring.i)
+        connect(m, ring.write, flipped(self.weights_write))
+        m.d.comb += [ring.start.eq(self.start), ring.running.eq(self.running), ring.base.eq(self.ring_base)]
+
+    def _connect_memories(
+        self, m: Module, loader: WeightLoader, ring: WeightRing, feeder: ActivationFeeder, drain: Drain
+    ) -> None:
         source_is_activations = Signal()
         with m.If(self.layer_take):
             m.d.sync += source_is_activations.eq(self.layer.source_is_activations)
         m.d.comb += [
-            self.weights.address.eq(Mux(loader.take, self.ring_address, loader.address)),
+            self.weights.address.eq(Mux(loader.take, ring.read_address, loader.address)),
             self.source.address.eq(feeder.address),
             self.source_is_activations.eq(source_is_activations),
             self.parameters.address.eq(drain.parameters.address),

@@ -68,6 +68,7 @@ class EchoCore(wiring.Component):
             host.o_results.valid.eq(queue.r_rdy & ~mute),
             host.o_results.payload.eq(queue.r_data),
             queue.r_en.eq(given),
+            host.ready.eq(1),
             host.fault.eq(host.busy & (idle == WATCHDOG)),
         ]
         m.d.sync += tempo.eq(Mux(tempo == 4, 0, tempo + 1))
