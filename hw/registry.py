@@ -51,7 +51,10 @@ class Engine:
 
 ENGINES: dict[str, Engine] = {
     engine.name: engine
-    for engine in (Engine("systolic", "Systolic", "weight-stationary array of int8 multipliers for dense layers"),)
+    for engine in (
+        Engine("systolic", "Systolic", "weight-stationary array of int8 multipliers for dense layers"),
+        Engine("sparse", "Sparse", "EIE-style PEs for pruned layers with shared weights"),
+    )
 }
 
 

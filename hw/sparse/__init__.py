@@ -1,0 +1,1 @@
+"""EIE-style sparse engine: pruned, codebook-compressed layers on N processing elements."""
