@@ -34,10 +34,13 @@ class Stalls:
     results: float = 0.0
     seed: int = 1
 
-    def gates(self, cycles: int) -> dict[str, Gates | None]:
-        """Return the gates of the three streams, for `celosia.sim.cycles.model.predict`."""
+    def gates(self, config: AcceleratorConfig, cycles: int) -> dict[str, Gates | None]:
+        """Return the gates of the three streams from the start of a run, for `celosia.sim.cycles.model.predict`."""
+        before = config.engine.reset_cycles  # each run follows a reset
         return {
-            name: gate_pattern(self.seed + index, stall_threshold(probability), cycles) if probability else None
+            name: gate_pattern(self.seed + index, stall_threshold(probability), before + cycles)[before:]
+            if probability
+            else None
             for index, (name, probability) in enumerate(self.by_stream.items())
         }
 
@@ -85,7 +88,8 @@ class CoreSimulator:
         It needs a model that was built with `waves`.
         Cycle 0 is that of the start. The file is complete after `close`.
         """
-        self._waveform = (path, start, stop)
+        before = self.config.engine.reset_cycles
+        self._waveform = (path, before + start, None if stop is None else before + stop)
 
     def close(self) -> None:
         """End the simulation."""
@@ -178,6 +182,9 @@ class CoreSimulator:
         if self._waveform:
             self.sim.trace(*self._waveform)
             self._waveform = None
+        self.sim.run(self.config.engine.reset_cycles)
+        if not self.sim.get("ready"):
+            raise SimulationError(f"the core was not ready {self.config.engine.reset_cycles} cycles after its reset.")
         packed = offset = 0
         for name, width in RUN_FIELDS.items():
             packed |= getattr(run, name) << offset

@@ -3,7 +3,7 @@
 Both functions take any object with the members they read, so that this folder needs nothing of the host's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,49 +13,82 @@ from celosia.hw.registry import find_engine
 from celosia.sim.cycles.model import Cycles, Gates
 from celosia.sim.cycles.model import predict as predict_run
 
-__all__ = ["golden", "predict"]
+StreamGates = Mapping[str, Gates | None]
+
+__all__ = ["golden", "predict", "predict_each", "predict_loads", "useful_macs"]
 
 
-def golden(layers: Sequence[Any], inputs: np.ndarray, config: AcceleratorConfig) -> np.ndarray:
-    """Outputs of a chain of layers.
+def golden(program: Any, inputs: np.ndarray) -> np.ndarray:
+    """Outputs of a program.
 
     Parameters
     ----------
-    layers : sequence of layers
-        Of `celosia.host.models.ir`.
-    inputs : ndarray (n, …), integers of the first layer's input type
-    config : AcceleratorConfig
-        Says which engine's model computes the layers.
+    program : celosia.host.program.Program
+    inputs : ndarray (n, …), integers of the network's input type
 
     Returns
     -------
     ndarray of int64, (n, N)
         Equal to the RTL's.
     """
+    *_, outputs = _tensors(program, inputs)
+    return outputs
+
+
+def useful_macs(program: Any, inputs: np.ndarray) -> list[int]:
+    """Multiplications that each layer needs for some inputs; on an engine that skips zeros, those without one."""
+    model = find_engine(program.config.engine_name).golden
+    tensors = _tensors(program, inputs)
+    return [model.useful_macs(layer.arranged, x) for layer, x in zip(program.layers, tensors, strict=False)]
+
+
+def _tensors(program: Any, inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the inputs, then what each layer makes of them."""
+    config: AcceleratorConfig = program.config
     model = find_engine(config.engine_name).golden
     values = inputs
-    for layer in layers:
-        values = model.run_layer(layer, values)
-    return values
+    yield values
+    for layer in program.layers:
+        values = model.run_layer(layer.arranged, values, config.engine)
+        yield values
 
 
-def predict(program: Any, *, iterations: int = 1, stream: bool = False, **gates: Gates | None) -> Cycles:
-    """Cycles of a program.
+def predict(program: Any, inputs: np.ndarray, *, stream: bool = False, gates: StreamGates | None = None) -> Cycles:
+    """Cycles of a run of a program.
 
     Parameters
     ----------
     program : celosia.host.program.Program
-    iterations : int
-        Batches of `program.vectors` inputs.
+    inputs : ndarray (n, …), integers of the network's input type
+        In as many iterations as they take.
     stream : bool
         Whether inputs and results stream; else they are in their memories before and after.
-    **gates
-        See `celosia.sim.cycles.model.predict`; streams without one never wait.
+    gates : mapping or None
+        Gates by stream, see `celosia.sim.cycles.model.predict`; streams without one never wait.
 
     Returns
     -------
     Cycles
         Equal to the RTL's counters.
     """
-    fields = [layer.fields for layer in program.layers]
-    return predict_run(program.config, fields, program.run_parameters(iterations, stream=stream), **gates)
+    works = find_engine(program.config.engine_name).cycles.works(program, inputs)
+    run = program.run_parameters(-(-len(inputs) // program.vectors), stream=stream)
+    return predict_run(program.config, [step.fields for step in program.steps], run, works=works, **(gates or {}))
+
+
+def predict_each(program: Any, inputs: np.ndarray) -> list[Cycles]:
+    """Cycles of a run of its own for each `program.vectors` inputs, streams never waiting."""
+    config: AcceleratorConfig = program.config
+    works = find_engine(config.engine_name).cycles.works(program, inputs)
+    run, steps = program.run_parameters(1, stream=False), [step.fields for step in program.steps]
+    if works is None:
+        return [predict_run(config, steps, run)] * -(-len(inputs) // program.vectors)
+    return [predict_run(config, steps, run, works=[work]) for work in works]
+
+
+def predict_loads(program: Any, *, gates: StreamGates | None = None) -> Cycles:
+    """Cycles of the run of a program's `loads`, of which there must be some; parameters as for `predict`."""
+    config: AcceleratorConfig = program.config
+    works = find_engine(config.engine_name).cycles.load_works(program)
+    steps = [step.fields for step in program.loads]
+    return predict_run(config, steps, program.load_parameters(), works=works, **(gates or {}))

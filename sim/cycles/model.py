@@ -6,7 +6,7 @@ row drained, a word accepted) and never a clock.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -146,6 +146,7 @@ def predict(
     layers: Sequence[Mapping[str, int]],
     run: RunNumbers,
     *,
+    works: Sequence[Sequence[Any]] | None = None,
     inputs: Gates | None = None,
     weights: Gates | None = None,
     results: Gates | None = None,
@@ -160,6 +161,8 @@ def predict(
         Fields of the layer descriptors of one iteration.
     run : RunNumbers
         Iterations and streams.
+    works : sequence of sequences or None
+        For each iteration and layer, what its cycles depend on besides; from the `works` of the engine's model.
     inputs, weights, results : bool array or None
         Gates of the three streams: cycles in which the outer side is willing. None: always.
 
@@ -191,7 +194,8 @@ def predict(
             causes["fetch"] = max(offered - idle, 0) + 1
             causes["activations_wait"] = max(inputs_ready - seen, 0)
             causes["results_wait"] = take - max(seen, inputs_ready)
-            done, engine_causes = engine.run(layer, offered, take)
+            work = works[iteration][index] if works else None
+            done, engine_causes = engine.run(layer, offered, take, work)
             causes |= engine_causes
             by_layer.append(causes)
             offered = take + fetch

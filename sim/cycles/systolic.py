@@ -7,6 +7,7 @@ the next tile begins when a tile is swapped in.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.systolic.config import SystolicConfig
@@ -33,7 +34,13 @@ class EngineTimes:
         self._loader_free = 0  # first cycle in which the loader is idle
         self._swap = 0  # cycle of the last swap, in which the shadow weights become free
 
-    def run(self, layer: Mapping[str, int], offered: int, take: int) -> tuple[int, dict[str, int]]:
+    def run(
+        self,
+        layer: Mapping[str, int],
+        offered: int,
+        take: int,
+        work: None = None,  # noqa: ARG002
+    ) -> tuple[int, dict[str, int]]:
         """Return the cycle in which a layer is wholly written, and where its cycles went.
 
         Parameters
@@ -42,6 +49,8 @@ class EngineTimes:
             Fields of the descriptor, see `celosia.hw.systolic.layer`.
         offered, take : int
             First cycle in which the loader may look at the layer; cycle in which the engine takes it.
+        work : None
+            Nothing but the descriptor decides.
         """
         causes = dict.fromkeys(self.engine.CAUSES, 0)
         load_start = max(offered, self._loader_free) + 1
@@ -194,3 +203,7 @@ class _Walk:
             self._drained_before += self._drains[0].rows
             del self._drains[0]
         return self._drains[0].begin + missing * self._drains[0].period
+
+
+def works(program: Any, inputs: Any) -> None:
+    """Say that cycles do not depend on the inputs."""

@@ -32,11 +32,13 @@ def accumulate(x: np.ndarray, weights: np.ndarray, input_zero_point: int) -> np.
     return centered @ weights.astype(np.int64)
 
 
-def run_layer(layer: Any, x: np.ndarray) -> np.ndarray:
+def run_layer(arranged: Any, x: np.ndarray, engine: Any = None) -> np.ndarray:  # noqa: ARG001
     """Return the outputs of a dense layer: (M, K) integers to int64, (M, N).
 
-    `layer` has the members of `celosia.host.models.ir.Dense`, whose docstring has the arithmetic.
+    `arranged` has the member `layer`, or is one, with those of `celosia.host.models.ir.Dense`, whose docstring has the
+    arithmetic. It does not depend on the engine's config: the compiler has seen to it that no sum overflows.
     """
+    layer = getattr(arranged, "layer", arranged)
     acc = accumulate(x.reshape(len(x), -1), layer.weights, layer.input_zero_point)
     return requantize(
         acc,
@@ -48,3 +50,8 @@ def run_layer(layer: Any, x: np.ndarray) -> np.ndarray:
         minimum=layer.minimum,
         maximum=layer.maximum,
     )
+
+
+def useful_macs(arranged: Any, x: np.ndarray) -> int:
+    """Return the multiplications that a layer needs for (M, K) inputs: M · K · N."""
+    return len(x) * arranged.layer.macs

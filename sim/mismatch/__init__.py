@@ -99,8 +99,8 @@ class _Hunt:
             self.tensors.append(engine.golden.run_layer(layer, self.tensors[-1]))
         self.offsets = [program.input_offset]
         for plan, layer in zip(program.layers, program.network.layers, strict=True):
-            self.offsets.append(plan.fields["zero_point"] - layer.output_zero_point)
-        self.beats = [self.locate.beats(plan.fields) for plan in program.layers]
+            self.offsets.append(plan.steps[0].fields["zero_point"] - layer.output_zero_point)
+        self.beats = [self.locate.beats(plan.steps[0].fields) for plan in program.layers]
 
     def find(self, waves: Path | None) -> Mismatch | None:
         golden = self.tensors[-1]
@@ -124,7 +124,7 @@ class _Hunt:
     def _in_layer(self, iteration: int, index: int) -> Mismatch | None:
         """Compare the tensor that a layer wrote with the golden one."""
         vectors, plan = self.program.vectors, self.program.layers[index]
-        fields = dict(plan.fields)
+        fields = dict(plan.steps[0].fields)
         if self.stream and fields["destination_is_outputs"] and iteration % 2:
             fields["destination"] ^= self.program.config.output_depth // 2
         first_beat = iteration * sum(self.beats) + sum(self.beats[:index])
@@ -136,7 +136,8 @@ class _Hunt:
         )
         rows = slice(iteration * vectors, (iteration + 1) * vectors)
         golden, x = self.tensors[index + 1][rows], self.tensors[index][rows]
-        tensor = self.unpack(self.program.config.engine, words, plan.shape[2])[: len(golden)] - self.offsets[index + 1]
+        lanes = self.unpack(self.program.config, words, plan.arranged.output_words)[: len(golden)]
+        tensor = lanes[:, plan.arranged.output_positions] - self.offsets[index + 1]
         searches = [
             self.locate.Search(
                 config=self.program.config,
