@@ -5,7 +5,6 @@ not: how many inputs an iteration takes, where tensors lie, and which weights st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,16 @@ import numpy as np
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Network
 from celosia.host.pack.bits import Words
-from celosia.host.program import LayerPlan, Program
+from celosia.host.pack.step import Place
+from celosia.host.program import LayerPlan, PlannedStep, Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import find_engine
 
-
-@dataclass(frozen=True)
-class _Placed:
-    """Where a layer's weights are."""
-
-    stream: bool
-    address: int
-    reason: str
+SHARED = ("codebooks",)
+"""Memories in which equal words of two steps lie once."""
 
 
-def compile_network(network: Network, config: AcceleratorConfig, *, batch: int = 1) -> Program:
+def compile_network(network: Network, config: AcceleratorConfig, *, batch: int = 1, options: Any = None) -> Program:
     """Compile a network.
 
     Parameters
@@ -38,6 +32,8 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         The accelerator.
     batch : int
         Inputs that will be run; an iteration takes as many of them as the memories hold.
+    options : object or None
+        Choices of the engine's packer, such as `celosia.host.pack.sparse.SparseOptions`; None: it chooses.
 
     Returns
     -------
@@ -50,39 +46,52 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         A layer is of an unsupported kind, its integers do not fit the config's widths, or a memory is too small; one
         sentence with the layer, the reason and what would be right.
     """
-    engine, packer = config.engine, find_engine(config.engine_name).packer
-    layers = [packer.check_layer(engine, layer) for layer in network.layers]
-    channels = [layers[0].weights.shape[0], *(layer.weights.shape[1] for layer in layers)]
-    words = [packer.vector_words(engine, count) for count in channels]
-    vectors = _vectors(words, config, batch)
-    placed, ring_base = _place_weights([packer.weight_words(engine, layer) for layer in layers], config, packer)
+    packer = find_engine(config.engine_name).packer
+    layers = packer.arrange(config, network.layers, options)
+    words = [layers[0].input_words, *(layer.output_words for layer in layers)]
+    places = _place_weights([layer.weight_words for layer in layers], config, packer)
+    most = [packer.most_vectors(layer, place) for layer, place in zip(layers, places, strict=True)]
+    vectors = min(_vectors(words, config, batch), *most)
     tensors = _place_tensors(words, config, vectors)
     plans, images, streamed = [], _Images(config), []
-    for index, (layer, place) in enumerate(zip(layers, placed, strict=True)):
-        fields = {
-            **packer.layer_fields(engine, layer, vectors, weights_stream=place.stream),
-            "source_is_activations": int(index > 0),
-            "source": tensors[index],
-            "destination_is_outputs": int(index == len(layers) - 1),
-            "destination": tensors[index + 1],
-            "weights": place.address,
-            "parameters": images.append("parameters", packer.pack_parameters(engine, layer)),
-        }
-        weights = packer.pack_weights(engine, layer.weights)
-        if place.stream:
-            streamed += [weights] * packer.weight_passes(fields)
-        else:
-            images.append("weights", weights)
-        images.append("program", np.array(config.layer_fields.pack(fields), dtype=np.uint32)[:, None])
+    all_steps = packer.steps(config, layers, vectors, places)
+    for index, (layer, place, steps) in enumerate(zip(layers, places, all_steps, strict=True)):
+        planned = []
+        for step in steps:
+            fields = {
+                **step.fields,
+                "source_is_activations": int(index > 0),
+                "source": tensors[index] + step.source_offset,
+                "destination_is_outputs": int(index == len(layers) - 1),
+                "destination": tensors[index + 1] + step.destination_offset,
+                **{name: images.append(*image) for name, image in step.images.items()},
+            }
+            if place.stream:
+                streamed += [step.weights] * step.passes
+            else:
+                images.append("weights", step.weights)
+            images.append_descriptor(fields)
+            planned.append(PlannedStep(fields=fields, detail=step.detail))
         plans.append(
             LayerPlan(
                 name=layer.name,
-                shape=(vectors, *layer.weights.shape),
-                fields=fields,
-                weight_words=len(weights),
+                shape=(vectors, *layer.shape),
+                arranged=layer,
+                steps=tuple(planned),
+                weight_words=layer.weight_words,
                 reason=place.reason,
             )
         )
+    loads, loaded = [], []
+    for step in packer.loads(config, layers, places):
+        fields = {
+            **step.fields,
+            **dict.fromkeys(("source_is_activations", "source", "destination_is_outputs", "destination"), 0),
+            **{name: images.append(*image) for name, image in step.images.items()},
+        }
+        images.append_descriptor(fields)
+        loads.append(PlannedStep(fields=fields, detail=step.detail))
+        loaded.append(step.weights)
     return Program(
         network=network,
         config=config,
@@ -90,9 +99,11 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         layers=tuple(plans),
         image=images.finished(),
         weight_stream=np.concatenate(streamed) if streamed else None,
-        ring_base=ring_base,
-        input_offset=packer.activation_offset(engine, layers[0].input_dtype),
-        output_offset=packer.activation_offset(engine, layers[-1].output_dtype),
+        ring_base=places[0].ring_base,
+        loads=tuple(loads),
+        load_stream=np.concatenate(loaded) if loaded else None,
+        input_offset=packer.activation_offset(config, network.input_dtype),
+        output_offset=packer.activation_offset(config, network.output_dtype),
     )
 
 
@@ -102,18 +113,29 @@ class _Images:
     def __init__(self, config: AcceleratorConfig) -> None:
         self._config = config
         self._parts: dict[str, list[Words]] = {}
+        self._known: dict[tuple[str, bytes], int] = {}
 
-    def append(self, memory: str, words: Words) -> int:
-        """Add words and return the address of the first."""
+    def append(self, memory: str, words: Words | None, per_word: int = 1) -> int:
+        """Add words, if any, and return the address of the first, which counts `per_word` of each word."""
+        if words is None:
+            return 0
+        key = memory, words.tobytes()
+        if memory in SHARED and key in self._known:
+            return self._known[key]
         parts = self._parts.setdefault(memory, [])
         address, depth = sum(map(len, parts)), self._config.memory(memory).depth
         if address + len(words) > depth:
             raise CompileError(
-                f"the network needs {address + len(words)} or more words of the {memory} memory, which has {depth}; "
-                f"set {memory.removesuffix('s')}_depth higher."
+                f"the network needs {per_word * (address + len(words))} or more words of the {memory} memory, "
+                f"which has {per_word * depth}; set {memory.removesuffix('s')}_depth higher."
             )
         parts.append(words)
-        return address
+        self._known[key] = per_word * address
+        return per_word * address
+
+    def append_descriptor(self, fields: Mapping[str, int]) -> None:
+        """Add the descriptor of a step."""
+        self.append("program", np.array(self._config.layer_fields.pack(fields), dtype=np.uint32)[:, None])
 
     def finished(self) -> Mapping[str, Words]:
         return {memory: np.concatenate(parts) for memory, parts in self._parts.items()}
@@ -158,23 +180,29 @@ def _place_tensors(words: Sequence[int], config: AcceleratorConfig, vectors: int
     return [0, *between, 0]
 
 
-def _place_weights(sizes: Sequence[int], config: AcceleratorConfig, packer: Any) -> tuple[list[_Placed], int]:
-    """Keep weights resident while they fit, smallest layers first, stream the rest; also return the ring's base."""
+def _place_weights(sizes: Sequence[int], config: AcceleratorConfig, packer: Any) -> list[Place]:
+    """Keep weights resident while they fit, smallest layers first; stream the rest through a ring behind them."""
     depth = config.weight_depth
     resident, ring_base, why = set(range(len(sizes))), depth, f"resident: all {sum(sizes)} weight rows fit into {depth}"
     if sum(sizes) > depth:
-        budget = depth - min(packer.ring_words(config.engine), depth)
+        budget = depth - min(packer.ring_words(config), depth)
         resident, ring_base = set(), 0
         for index in sorted(range(len(sizes)), key=lambda index: sizes[index]):
             if ring_base + sizes[index] <= budget:
                 resident.add(index)
                 ring_base += sizes[index]
         why = f"resident: fits beside a ring of {depth - ring_base} rows"
-    placed, address = [], 0
+    places, address = [], 0
     for index, size in enumerate(sizes):
-        if index in resident:
-            placed.append(_Placed(False, address, why))
-            address += size
-        else:
-            placed.append(_Placed(True, 0, f"streamed: {size} weight rows do not fit into {depth} with the others"))
-    return placed, ring_base
+        stays = index in resident
+        places.append(
+            Place(
+                stream=not stays,
+                address=address if stays else 0,
+                ring_base=ring_base,
+                ring_words=depth - ring_base,
+                reason=why if stays else f"streamed: {size} weight rows do not fit into {depth} with the others",
+            )
+        )
+        address += size if stays else 0
+    return places

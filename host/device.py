@@ -42,12 +42,15 @@ class Status:
         Clock cycles of the last run.
     causes : mapping of str to int
         The same cycles by cause: they sum to `cycles`.
+    saturated : bool
+        Whether an accumulator saturated in the last run.
     """
 
     state: State
     error: StatusCode
     cycles: int
     causes: Mapping[str, int]
+    saturated: bool = False
 
 
 class Device:
@@ -144,6 +147,11 @@ class Device:
         images = [self._transfers.writes(name, words) for name, words in program.image.items()]
         self._program = None  # until all of it is there
         self._link.exchange(list(itertools.chain(*images)))
+        if program.load_stream is not None:
+            self._run([*self._transfers.loading_run(program), Request(opcode=Opcode.STATUS, target=WAIT)])
+            error = self.status().error
+            if error is not StatusCode.OK:
+                raise DeviceError(f"the device could not load the weights: {error.sentence}.")
         self._program = program
 
     def run(self, values: np.ndarray) -> tuple[np.ndarray, Status]:
@@ -255,7 +263,13 @@ class Device:
         if len(report.cause_cycles) != len(names):
             raise DeviceError(f"the device counts {len(report.cause_cycles)} causes; its config has {len(names)}.")
         causes = dict(zip(names, report.cause_cycles, strict=True))
-        return Status(state=report.state, error=report.error, cycles=report.total_cycles, causes=causes)
+        return Status(
+            state=report.state,
+            error=report.error,
+            cycles=report.total_cycles,
+            causes=causes,
+            saturated=report.saturated,
+        )
 
     def _one(self, request: Request) -> Answer:
         return self._link.exchange([request])[0]

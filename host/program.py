@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,23 @@ from celosia.hw.protocol import RunParameters
 from celosia.hw.registry import find_engine
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlannedStep:
+    """One descriptor of a layer.
+
+    Parameters
+    ----------
+    fields : mapping
+        All its fields.
+    detail : object
+        What the cycle model needs to know of the step's weights, if anything.
+    """
+
+    fields: Mapping[str, int]
+    detail: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LayerPlan:
     """One layer as compiled.
 
@@ -22,8 +39,10 @@ class LayerPlan:
         Name of the layer.
     shape : tuple of int
         (M, K, N): activation vectors per iteration, inputs, outputs.
-    fields : mapping
-        Fields of the layer's descriptor.
+    arranged : object
+        The layer as the engine's packer arranged it: what the golden model computes.
+    steps : sequence of PlannedStep
+        What the device does for it.
     weight_words : int
         Weight memory words of the layer.
     reason : str
@@ -32,7 +51,8 @@ class LayerPlan:
 
     name: str
     shape: tuple[int, int, int]
-    fields: Mapping[str, int]
+    arranged: Any
+    steps: Sequence[PlannedStep]
     weight_words: int
     reason: str
 
@@ -63,6 +83,10 @@ class Program:
         Weight words that each iteration takes from the stream, in order.
     ring_base : int
         First weight address of the ring for streamed weights.
+    loads : sequence of PlannedStep
+        What the device does once, before the first iteration, to have weights that are not in `image`.
+    load_stream : ndarray of uint32 or None
+        Weight words that it takes from the stream for that, in order.
     input_offset, output_offset : int
         Added to the network's integers to give the device's.
     """
@@ -74,8 +98,15 @@ class Program:
     image: Mapping[str, Words]
     weight_stream: Words | None
     ring_base: int
+    loads: Sequence[PlannedStep]
+    load_stream: Words | None
     input_offset: int
     output_offset: int
+
+    @property
+    def steps(self) -> list[PlannedStep]:
+        """What the device does in an iteration, in order."""
+        return [step for layer in self.layers for step in layer.steps]
 
     @property
     def macs(self) -> int:
@@ -85,12 +116,12 @@ class Program:
     @property
     def input_words(self) -> int:
         """Memory words of one iteration's inputs."""
-        return self.vectors * self.layers[0].fields["source_pitch"]
+        return self.vectors * self.layers[0].arranged.input_words
 
     @property
     def output_words(self) -> int:
         """Memory words of one iteration's results."""
-        return self.vectors * self.layers[-1].fields["destination_pitch"]
+        return self.vectors * self.layers[-1].arranged.output_words
 
     def run_parameters(self, iterations: int, *, stream: bool) -> RunParameters:
         """Return the numbers that start a run.
@@ -104,10 +135,19 @@ class Program:
         """
         return RunParameters(
             program=0,
-            layers=len(self.layers),
+            layers=len(self.steps),
             iterations=iterations,
             input_words=self.input_words if stream else 0,
             output_words=self.output_words if stream else 0,
+            ring_base=self.ring_base,
+            config_hash=self.config.hash,
+        )
+
+    def load_parameters(self) -> RunParameters:
+        """Return the numbers that start the run of `loads`, which must be before any other."""
+        return RunParameters(
+            program=len(self.steps) * self.config.layer_fields.words,
+            layers=len(self.loads),
             ring_base=self.ring_base,
             config_hash=self.config.hash,
         )
@@ -128,11 +168,12 @@ class Program:
         iterations = -(-len(flat) // self.vectors)
         padded = np.zeros((iterations * self.vectors, flat.shape[1]), dtype=np.int64)
         padded[: len(flat)] = flat
-        return find_engine(self.config.engine_name).packer.pack_activations(self.config.engine, padded)
+        return find_engine(self.config.engine_name).packer.pack_activations(self.config, padded)
 
     def unpack_outputs(self, words: Words, count: int) -> np.ndarray:
         """Turn result words back into the network's integers: int64, (count, *output_shape)."""
         packer = find_engine(self.config.engine_name).packer
-        channels = self.layers[-1].shape[2]
-        flat = packer.unpack_activations(self.config.engine, words, channels)[:count] - self.output_offset
+        last = self.layers[-1].arranged
+        lanes = packer.unpack_activations(self.config, words, last.output_words)[:count]
+        flat = lanes[:, last.output_positions] - self.output_offset
         return flat.reshape(count, *self.network.output_shape)

@@ -21,7 +21,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -51,13 +51,18 @@ class Reference(Protocol):
     """What a run is compared with; the module `celosia.sim.reference` is one."""
 
     @property
-    def golden(self) -> Callable[[Sequence[Any], np.ndarray, AcceleratorConfig], np.ndarray]:
-        """Layers, inputs and config to outputs."""
+    def golden(self) -> Callable[[Program, np.ndarray], np.ndarray]:
+        """Program and inputs to outputs."""
         ...
 
     @property
-    def predict(self) -> Callable[..., Prediction]:
-        """Program to cycles of one iteration."""
+    def useful_macs(self) -> Callable[[Program, np.ndarray], Sequence[int]]:
+        """Program and inputs to the multiplications that each layer needs for them."""
+        ...
+
+    @property
+    def predict_each(self) -> Callable[[Program, np.ndarray], Sequence[Prediction]]:
+        """Program and inputs to cycles of each iteration."""
         ...
 
 
@@ -116,8 +121,10 @@ class Outcome:
         What ran.
     golden : ndarray of int64, (n, *output shape)
         Outputs of the golden model.
-    prediction : Prediction
-        Cycles of one iteration by the cycle model, streams never waiting.
+    predictions : sequence of Prediction
+        Cycles of each iteration by the cycle model, streams never waiting.
+    useful_macs : sequence of int
+        Multiplications that each layer needs for all inputs; without zeros where the engine skips them.
     outputs : ndarray of int64 or None, (n, *output shape)
         Outputs of the machine; None if nothing but the golden model ran.
     runs : sequence of mapping
@@ -128,7 +135,8 @@ class Outcome:
 
     program: Program
     golden: np.ndarray
-    prediction: Prediction
+    predictions: Sequence[Prediction]
+    useful_macs: Sequence[int]
     outputs: np.ndarray | None
     runs: Sequence[Mapping[str, int]]
     comparable: bool = True
@@ -151,7 +159,8 @@ class Outcome:
         """
         if not self.runs or not self.comparable:
             return None
-        return all(dict(causes) == dict(self.prediction.causes) for causes in self.runs)
+        pairs = zip(self.runs, self.predictions, strict=True)
+        return all(dict(causes) == dict(prediction.causes) for causes, prediction in pairs)
 
     @property
     def exact(self) -> bool:
@@ -161,8 +170,8 @@ class Outcome:
     @property
     def causes(self) -> dict[str, int]:
         """Cycles of all iterations by cause: the machine's counters, or the model's without a machine."""
-        runs = self.runs or [self.prediction.causes] * self.iterations
-        return {name: sum(causes[name] for causes in runs) for name in self.prediction.causes}
+        runs = self.runs or [prediction.causes for prediction in self.predictions]
+        return {name: sum(causes[name] for causes in runs) for name in self.program.config.causes}
 
     @property
     def cycles(self) -> int:
@@ -177,7 +186,7 @@ class Outcome:
     @property
     def utilization(self) -> float:
         """Useful MACs / (PEs × cycles), 0 to 1; inputs that only fill up the last iteration are not useful."""
-        return len(self.golden) * self.program.network.macs / (self.program.config.engine.pe_count * self.cycles)
+        return sum(self.useful_macs) / (self.program.config.engine.pe_count * self.cycles)
 
     @property
     def results(self) -> np.ndarray:
@@ -195,8 +204,8 @@ class Outcome:
                 f"RTL {self.outputs[first]}, golden {self.golden[first]}."
             )
         if self.cycle_exact is False:
-            for number, causes in enumerate(self.runs):
-                for name, cycles in self.prediction.causes.items():
+            for number, (causes, prediction) in enumerate(zip(self.runs, self.predictions, strict=True)):
+                for name, cycles in prediction.causes.items():
                     if causes[name] != cycles:
                         return f"run {number} spent {causes[name]} cycles on {name}, the cycle model says {cycles}."
         return ""
@@ -237,7 +246,7 @@ def run(
     if target is None:
         raise ValueError("without a machine, run needs the config to compile for.")
     program = compile_network(network, target, batch=len(inputs))
-    golden = reference.golden(network.layers, inputs, target).reshape(len(inputs), *network.output_shape)
+    golden = reference.golden(program, inputs).reshape(len(inputs), *network.output_shape)
     outputs, runs = None, []
     comparable = machine is None or machine.weights_never_wait or program.weight_stream is None
     if machine is not None:
@@ -255,7 +264,8 @@ def run(
     return Outcome(
         program=program,
         golden=golden,
-        prediction=reference.predict(program),
+        predictions=reference.predict_each(program, inputs),
+        useful_macs=reference.useful_macs(program, inputs),
         outputs=outputs,
         runs=runs,
         comparable=comparable,

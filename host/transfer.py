@@ -10,7 +10,7 @@ from celosia.host.pack.bits import Words
 from celosia.host.program import Program
 from celosia.host.transports.transport import Transport
 from celosia.hw.config import AcceleratorConfig, MemorySpec
-from celosia.hw.protocol import STREAM, Answer, Opcode, ProtocolError, Request, StatusCode
+from celosia.hw.protocol import STREAM, Answer, Opcode, ProtocolError, Request, RunParameters, StatusCode
 
 
 class Exchanger:
@@ -112,8 +112,13 @@ class Transfers:
 
     def start(self, program: Program, iterations: int, *, stream: bool) -> Request:
         """Return the packet that starts a run."""
-        payload = program.run_parameters(iterations, stream=stream).encode()
-        return Request(opcode=Opcode.RUN, count=len(payload) // 4, payload=payload)
+        return _run(program.run_parameters(iterations, stream=stream))
+
+    def loading_run(self, program: Program) -> Iterator[Request]:
+        """Yield the packets of the run that loads weights."""
+        assert program.load_stream is not None
+        yield _run(program.load_parameters())
+        yield from self.writes("weights", program.load_stream, stream=True)
 
     def weights(self, program: Program) -> Iterator[Request]:
         """Yield the packets of one iteration's streamed weights."""
@@ -140,3 +145,8 @@ class Transfers:
                 yield from self.weights(program)
             if number + 2 < iterations:
                 yield from self.weights(program)
+
+
+def _run(parameters: RunParameters) -> Request:
+    payload = parameters.encode()
+    return Request(opcode=Opcode.RUN, count=len(payload) // 4, payload=payload)

@@ -26,7 +26,7 @@ def pack_lanes(values: Ints, width: int) -> Words:
     whole = np.zeros((entries, words * 4), dtype=np.uint8)
     if width in (8, 16, 32, 64):
         raw = np.ascontiguousarray(values.astype(f"<i{width // 8}", casting="unsafe")).view(np.uint8)
-        whole[:, : lanes * width // 8] = raw.reshape(entries, -1)
+        whole[:, : lanes * width // 8] = raw.reshape(entries, lanes * width // 8)
     else:
         raw = np.ascontiguousarray(values.astype("<i8")).view(np.uint8).reshape(entries, lanes, 8)
         bits = np.unpackbits(raw, axis=2, bitorder="little", count=width).reshape(entries, lanes * width)

@@ -3,7 +3,8 @@
 Notation: M activation vectors, K inputs, N outputs; tiles of `rows` × `cols`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,8 +12,104 @@ from celosia.host.errors import CompileError
 from celosia.host.models.integers import integer_range
 from celosia.host.models.ir import Dense
 from celosia.host.pack.bits import Words, pack_lanes, unpack_lanes
+from celosia.host.pack.step import MAX_VECTORS, Place, Step
+from celosia.hw.config import AcceleratorConfig
 from celosia.hw.post.parameters import rounding_code
 from celosia.hw.systolic.config import SystolicConfig
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArrangedLayer:
+    """A dense layer and how many memory words its vectors and weights take.
+
+    Parameters
+    ----------
+    layer : Dense
+    input_words, output_words : int
+        Words of an activation vector.
+    weight_words : int
+        Weight words: one for each row of each N tile, none for padding rows.
+    """
+
+    layer: Dense
+    input_words: int
+    output_words: int
+    weight_words: int
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.layer.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(K, N): inputs and outputs."""
+        return self.layer.weights.shape
+
+    @property
+    def work(self) -> int:
+        """Multiplications of a vector."""
+        return self.layer.macs
+
+    @property
+    def output_positions(self) -> np.ndarray:
+        """Lane of each output in its vector: int64 (N,)."""
+        return np.arange(self.shape[1])
+
+
+def arrange(config: AcceleratorConfig, layers: Sequence[object], options: None = None) -> list[ArrangedLayer]:
+    """Check a chain of layers.
+
+    Raises
+    ------
+    CompileError
+        A layer is of another kind, or its integers do not fit the engine's widths.
+    """
+    assert options is None, "the systolic engine leaves nothing to choose"
+    engine = _engine(config)
+    checked = [check_layer(engine, layer) for layer in layers]
+    return [
+        ArrangedLayer(
+            layer=layer,
+            input_words=vector_words(engine, layer.weights.shape[0]),
+            output_words=vector_words(engine, layer.weights.shape[1]),
+            weight_words=layer.weights.shape[0] * -(-layer.weights.shape[1] // engine.cols),
+        )
+        for layer in checked
+    ]
+
+
+def _engine(config: AcceleratorConfig) -> SystolicConfig:
+    assert isinstance(config.engine, SystolicConfig)
+    return config.engine
+
+
+def most_vectors(layer: ArrangedLayer, place: Place) -> int:  # noqa: ARG001
+    """Return how many vectors a layer takes at a time: any number."""
+    return MAX_VECTORS
+
+
+def steps(
+    config: AcceleratorConfig, layers: Sequence[ArrangedLayer], vectors: int, places: Sequence[Place]
+) -> list[list[Step]]:
+    """Return the steps of each layer on some activation vectors: one."""
+    return [[_step(config, layer, vectors, place)] for layer, place in zip(layers, places, strict=True)]
+
+
+def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[Step]:  # noqa: ARG001
+    """Return the steps that load resident weights: none, they are written."""
+    return []
+
+
+def _step(config: AcceleratorConfig, layer: ArrangedLayer, vectors: int, place: Place) -> Step:
+    engine = _engine(config)
+    fields = layer_fields(engine, layer.layer, vectors, weights_stream=place.stream)
+    return Step(
+        fields={**fields, "weights": place.address},
+        images={"parameters": ("parameters", pack_parameters(engine, layer.layer), 1)},
+        weights=pack_weights(engine, layer.layer.weights),
+        passes=fields["blocks"],
+    )
 
 
 def vector_words(engine: SystolicConfig, channels: int) -> int:
@@ -20,15 +117,9 @@ def vector_words(engine: SystolicConfig, channels: int) -> int:
     return -(-channels // engine.rows)
 
 
-def weight_words(engine: SystolicConfig, layer: Dense) -> int:
-    """Return the weight memory words of a layer: one for each row of each N tile, none for padding rows."""
-    K, N = layer.weights.shape
-    return K * -(-N // engine.cols)
-
-
-def ring_words(engine: SystolicConfig) -> int:
+def ring_words(config: AcceleratorConfig) -> int:
     """Return the words that a ring for streamed weights should have: one tile arrives while one is loaded."""
-    return 2 * engine.rows
+    return 2 * _engine(config).rows
 
 
 def pack_weights(engine: SystolicConfig, weights: np.ndarray) -> Words:
@@ -63,8 +154,9 @@ def pack_parameters(engine: SystolicConfig, layer: Dense) -> Words:
     return engine.parameter_layout.encode(bias=bias, multiplier=layer.multiplier, shift=layer.shift)
 
 
-def pack_activations(engine: SystolicConfig, values: np.ndarray) -> Words:
-    """Pack activation vectors: (M, K) integers to (M · vector_words, …), missing lanes 0."""
+def pack_activations(config: AcceleratorConfig, values: np.ndarray) -> Words:
+    """Pack activation vectors: (M, K) integers to (M · words of a vector, …), missing lanes 0."""
+    engine = _engine(config)
     M, K = values.shape
     words = vector_words(engine, K)
     padded = np.zeros((M, words * engine.rows), dtype=values.dtype)
@@ -72,10 +164,11 @@ def pack_activations(engine: SystolicConfig, values: np.ndarray) -> Words:
     return pack_lanes(padded.reshape(M * words, engine.rows), engine.activation_width)
 
 
-def unpack_activations(engine: SystolicConfig, words: Words, channels: int) -> np.ndarray:
-    """Return the activation vectors that `pack_activations` packed: int64, (M, channels)."""
+def unpack_activations(config: AcceleratorConfig, words: Words, vector_words: int) -> np.ndarray:
+    """Return activation vectors, missing lanes included: int64, (M, vector_words · rows)."""
+    engine = _engine(config)
     lanes = unpack_lanes(words, engine.rows, engine.activation_width, signed=engine.activation_signed)
-    return lanes.reshape(-1, vector_words(engine, channels) * engine.rows)[:, :channels]
+    return lanes.reshape(-1, vector_words * engine.rows)
 
 
 def layer_fields(engine: SystolicConfig, layer: Dense, M: int, *, weights_stream: bool) -> dict[str, int]:
@@ -86,7 +179,7 @@ def layer_fields(engine: SystolicConfig, layer: Dense, M: int, *, weights_stream
     K, N = layer.weights.shape
     rows = block_rows(engine, M, weights_stream=weights_stream)
     blocks, k_tiles, n_tiles = -(-M // rows), -(-K // engine.rows), -(-N // engine.cols)
-    offset = activation_offset(engine, layer.output_dtype)
+    offset = _offset(engine, layer.output_dtype)
     return {
         "blocks": blocks,
         "block_rows": rows,
@@ -105,11 +198,6 @@ def layer_fields(engine: SystolicConfig, layer: Dense, M: int, *, weights_stream
     }
 
 
-def weight_passes(fields: Mapping[str, int]) -> int:
-    """Return how often a layer with these descriptor fields takes its weights."""
-    return fields["blocks"]
-
-
 def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
     """Choose how many activation vectors go through a tile at a time.
 
@@ -122,7 +210,7 @@ def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
     return -(-M // -(-M // most))
 
 
-def activation_offset(engine: SystolicConfig, dtype: str) -> int:
+def activation_offset(config: AcceleratorConfig, dtype: str) -> int:
     """Return what turns a type's integers into the engine's: 0 where they fit, else the distance of the ranges.
 
     Raises
@@ -130,6 +218,10 @@ def activation_offset(engine: SystolicConfig, dtype: str) -> int:
     CompileError
         The type is wider than the engine's activations.
     """
+    return _offset(_engine(config), dtype)
+
+
+def _offset(engine: SystolicConfig, dtype: str) -> int:
     low, high = integer_range(dtype)
     smallest, largest = engine.activation_range
     if smallest <= low and high <= largest:
@@ -143,7 +235,7 @@ def activation_offset(engine: SystolicConfig, dtype: str) -> int:
 
 def folded_bias(engine: SystolicConfig, layer: Dense) -> np.ndarray:
     """Return the bias that also takes away the zero point of the inputs: int64, (N,)."""
-    zero_point = layer.input_zero_point + activation_offset(engine, layer.input_dtype)
+    zero_point = layer.input_zero_point + _offset(engine, layer.input_dtype)
     return layer.bias - zero_point * layer.weights.astype(np.int64).sum(axis=0)
 
 
@@ -165,8 +257,8 @@ def check_layer(engine: SystolicConfig, layer: object) -> Dense:
             f"{engine.weight_range[0]} to {engine.weight_range[1]}."
         )
     try:
-        offset = activation_offset(engine, layer.input_dtype)
-        activation_offset(engine, layer.output_dtype)
+        offset = _offset(engine, layer.input_dtype)
+        _offset(engine, layer.output_dtype)
     except CompileError as error:
         raise CompileError(f"layer {name!r}: {error}") from None
     ends = [layer.weights.astype(np.int64) * (end + offset) for end in integer_range(layer.input_dtype)]
