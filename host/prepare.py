@@ -1,9 +1,12 @@
 """Models and inputs made ready to run: quantized, checked, in the right shape."""
 
 import math
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 
+from celosia.host.compress import Compression, compress
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.integers import container, integer_range
@@ -24,7 +27,8 @@ def prepare(
     Parameters
     ----------
     model : Network or FloatNetwork
-        A float network is quantized to the widths of the config.
+        A float network is quantized to the widths of the config; for the sparse engine its zeros count as pruned, and
+        its weights are shared.
     inputs : ndarray (n, …)
         Real values; or, for a quantized model, integers of its input type if the array is of an integer type.
     config : AcceleratorConfig
@@ -39,21 +43,40 @@ def prepare(
     Raises
     ------
     ModelError
-        The inputs do not fit the model.
+        The inputs do not fit the model, or a float network cannot be turned into such integers.
     """
     values = check_inputs(model, inputs)
     if isinstance(model, FloatNetwork):
-        engine = config.engine
-        options = Quantization(
-            weight_width=getattr(engine, "weight_width", 8),
-            activation_width=getattr(engine, "activation_width", 8),
-            signed=getattr(engine, "activation_signed", True),
-        )
-        network = quantize(model, values if calibration is None else calibration, options).network
+        method = _METHODS.get(config.engine_name, _quantize)
+        network = method(model, values if calibration is None else calibration, config.engine)
         return network, network.quantize_input(values)
     if values.dtype.kind == "f":
         return model, model.quantize_input(values)
     return model, values.astype(container(model.input_dtype))
+
+
+def _quantize(model: FloatNetwork, calibration: np.ndarray, engine: Any) -> Network:
+    options = Quantization(
+        weight_width=getattr(engine, "weight_width", 8),
+        activation_width=getattr(engine, "activation_width", 8),
+        signed=getattr(engine, "activation_signed", True),
+    )
+    return quantize(model, calibration, options).network
+
+
+def _compress(model: FloatNetwork, calibration: np.ndarray, engine: Any) -> Network:
+    options = Compression(
+        codebook_width=engine.codebook_width,
+        weight_width=engine.weight_width,
+        activation_width=engine.activation_width,
+        signed=engine.activation_signed,
+        accumulator_width=engine.accumulator_width,
+    )
+    return compress(model, calibration, options).network
+
+
+_METHODS: Final[dict[str, Callable[[FloatNetwork, np.ndarray, Any], Network]]] = {"sparse": _compress}
+"""How a float network becomes integers, for the engines that take others than :func:`quantize` makes."""
 
 
 def check_inputs(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarray:

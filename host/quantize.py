@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from celosia.host.calibration import Grid, calibration_values, choose_grid
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatDense, FloatNetwork
-from celosia.host.models.integers import MAX_BITS, integer_range, quantize_values
+from celosia.host.models.integers import MAX_BITS
 from celosia.host.models.ir import MIN_SHIFT, ROUNDINGS, Dense, Network, Rounding
 
 _MAX_BIAS: Final = 2.0**30
@@ -100,16 +101,6 @@ class QuantizedNetwork:
     scales: tuple[LayerScales, ...]
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Scale and zero point of one activation tensor."""
-
-    scale: float
-    zero_point: int
-    lowest: float
-    highest: float
-
-
 def quantize_multiplier(scales: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Scales as the fixed-point numbers ``multiplier · 2^(shift − 31)``, as TensorFlow Lite's QuantizeMultiplier.
 
@@ -166,15 +157,8 @@ def quantize(
         If the calibration inputs do not fit the network, are empty or not finite.
     """
     options = options or Quantization()
-    values = np.asarray(calibration, dtype=np.float32)
-    if values.ndim < 2 or not len(values):
-        raise ModelError(
-            f"calibration inputs have shape {values.shape}, but (samples, ...) with at least one is needed."
-        )
-    if not np.isfinite(values).all():
-        raise ModelError("calibration inputs contain NaN or infinity, but all must be finite.")
-    values = network.flatten(values)
-    grid = first = _choose_grid(values, options)
+    values = calibration_values(network, calibration)
+    grid = first = choose_grid(values, options.activation_dtype)
     layers, scales = [], []
     for layer in network.layers:
         values = layer.evaluate(values)
@@ -193,17 +177,17 @@ def quantize(
 
 
 def _quantize_dense(
-    layer: FloatDense, inputs: _Grid, outputs: np.ndarray, options: Quantization
-) -> tuple[Dense, LayerScales, _Grid]:
+    layer: FloatDense, inputs: Grid, outputs: np.ndarray, options: Quantization
+) -> tuple[Dense, LayerScales, Grid]:
     """One layer in integers, its scales, and the grid of its outputs."""
     weight_scales = _choose_weight_scales(layer, inputs, options)
     accumulator_scales = inputs.scale * weight_scales
-    grid = _choose_grid(outputs, options, smallest_scale=float(accumulator_scales.max()) / _MAX_SCALE)
+    dtype = options.activation_dtype
+    grid = choose_grid(outputs, dtype, smallest_scale=float(accumulator_scales.max()) / _MAX_SCALE)
     limit = 2 ** (options.weight_width - 1) - 1
     weights = np.clip(np.rint(layer.weights / weight_scales), -limit, limit)
     multiplier, shift = quantize_multiplier(accumulator_scales / grid.scale)
-    dtype = options.activation_dtype
-    minimum, maximum = (_quantize_bound(bound, grid, dtype) for bound in layer.bounds)
+    minimum, maximum = map(grid.quantize_bound, layer.bounds)
     dense = Dense(
         name=layer.name,
         weights=weights.astype(np.int8 if options.weight_width <= 8 else np.int16),
@@ -229,26 +213,10 @@ def _quantize_dense(
     return dense, report, grid
 
 
-def _choose_grid(values: np.ndarray, options: Quantization, smallest_scale: float = 0.0) -> _Grid:
-    """Scale and zero point so that the values' range, widened to include 0, fills the type and 0.0 is exact."""
-    smallest, largest = integer_range(options.activation_dtype)
-    lowest, highest = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    scale = max((highest - lowest) / (largest - smallest), smallest_scale)
-    scale = max(float(np.float32(scale)), float(np.finfo(np.float32).tiny)) if highest > lowest else 1.0
-    zero_point = int(np.clip(np.rint(smallest - lowest / scale), smallest, largest))
-    return _Grid(scale, zero_point, lowest, highest)
-
-
-def _choose_weight_scales(layer: FloatDense, inputs: _Grid, options: Quantization) -> np.ndarray:
+def _choose_weight_scales(layer: FloatDense, inputs: Grid, options: Quantization) -> np.ndarray:
     """Real value of one weight step per channel, large enough that the bias stays within its range."""
     largest = np.abs(layer.weights.astype(np.float64)).max(axis=0) / (2 ** (options.weight_width - 1) - 1)
     scales = np.maximum(largest, np.abs(layer.bias.astype(np.float64)) / (inputs.scale * _MAX_BIAS))
     if not options.per_channel:
         scales = np.full_like(scales, scales.max())
     return np.where(scales > 0, scales, 1.0)  # a channel of zeros: any scale represents it
-
-
-def _quantize_bound(bound: float, grid: _Grid, dtype: str) -> int:
-    if np.isinf(bound):
-        return integer_range(dtype)[int(bound > 0)]
-    return int(quantize_values(bound, grid.scale, grid.zero_point, dtype))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from celosia.host.models.checks import check_chain, check_matrix, float_array, layer_label
 from celosia.host.models.errors import ModelError
+from celosia.host.models.matrix import MatrixLayer
 
 Activation = Literal["none", "relu", "relu6"] | tuple[float, float]
 """A named activation function, or the range (lowest, highest) that outputs are clamped to."""
@@ -21,7 +22,7 @@ _ACTIVATIONS: Final = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FloatDense:
+class FloatDense(MatrixLayer):
     """Fully connected layer in float32: ``y = clamp(x @ weights + bias, activation)``.
 
     Parameters
@@ -69,21 +70,6 @@ class FloatDense:
     def bounds(self) -> tuple[float, float]:
         """Range the outputs are clamped to: ``(lowest, highest)``, possibly infinite."""
         return _ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
-
-    @property
-    def input_shape(self) -> tuple[int]:
-        """``(K,)``."""
-        return (self.weights.shape[0],)
-
-    @property
-    def output_shape(self) -> tuple[int]:
-        """``(N,)``."""
-        return (self.weights.shape[1],)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one input: K · N."""
-        return self.weights.size
 
     def evaluate(self, values: np.ndarray) -> np.ndarray:
         """Outputs for a batch: float32 (batch, K) -> float32 (batch, N)."""

@@ -25,7 +25,8 @@ from celosia.host.models.checks import (
     layer_label,
 )
 from celosia.host.models.errors import ModelError
-from celosia.host.models.integers import integer_range, quantize_values, signed_width
+from celosia.host.models.integers import integer_range, quantize_values
+from celosia.host.models.matrix import IntegerMatrixLayer
 
 Rounding = Literal["double", "away", "even", "up"]
 """How a requantized value is rounded: ``double`` is gemmlowp's two roundings, the others round once."""
@@ -70,7 +71,7 @@ class Layer(ChainLink, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dense:
+class Dense(IntegerMatrixLayer):
     """Fully connected layer in integers.
 
     ``acc[n] = Σ_k (x[k] − input_zero_point) · weights[k, n] + bias[n]`` and
@@ -144,37 +145,6 @@ class Dense:
             object.__setattr__(self, field, integer(where, field, getattr(self, field), smallest, largest))
         if self.minimum > self.maximum:
             raise ModelError(f"{where}: minimum {self.minimum} is above maximum {self.maximum}; it must not be.")
-
-    @property
-    def input_shape(self) -> tuple[int]:
-        """``(K,)``."""
-        return (self.weights.shape[0],)
-
-    @property
-    def output_shape(self) -> tuple[int]:
-        """``(N,)``."""
-        return (self.weights.shape[1],)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one input: K · N."""
-        return self.weights.size
-
-    @property
-    def weight_width(self) -> int:
-        """Smallest signed width that holds every weight, in bits (at least 2)."""
-        return signed_width(int(self.weights.min()), int(self.weights.max()))
-
-    @property
-    def accumulator_width(self) -> int:
-        """Smallest signed width, in bits, that no inputs can overflow in any order of the sum."""
-        smallest, largest = (limit - self.input_zero_point for limit in integer_range(self.input_dtype))
-        weights = self.weights.astype(np.int64)
-        positive, negative = np.maximum(weights, 0).sum(axis=0), np.minimum(weights, 0).sum(axis=0)
-        # zero_point lies in the type, so smallest <= 0 <= largest and adding terms never shrinks these bounds
-        most = positive * largest + negative * smallest + np.maximum(self.bias, 0)
-        least = positive * smallest + negative * largest + np.minimum(self.bias, 0)
-        return signed_width(int(least.min()), int(most.max()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,60 @@
+"""What layers that multiply by a matrix have in common. K is the number of inputs, N the number of outputs."""
+
+from typing import Protocol
+
+import numpy as np
+
+from celosia.host.models.integers import integer_range, signed_width
+
+
+class _HasWeights(Protocol):
+    @property
+    def weights(self) -> np.ndarray: ...
+
+
+class _HasIntegers(_HasWeights, Protocol):
+    @property
+    def bias(self) -> np.ndarray: ...
+    @property
+    def input_dtype(self) -> str: ...
+    @property
+    def input_zero_point(self) -> int: ...
+
+
+class MatrixLayer:
+    """Shapes and work of a layer with `weights` (K, N)."""
+
+    @property
+    def input_shape(self: _HasWeights) -> tuple[int]:
+        """``(K,)``."""
+        return (self.weights.shape[0],)
+
+    @property
+    def output_shape(self: _HasWeights) -> tuple[int]:
+        """``(N,)``."""
+        return (self.weights.shape[1],)
+
+    @property
+    def macs(self: _HasWeights) -> int:
+        """Multiply-accumulates for one input: K · N."""
+        return self.weights.size
+
+
+class IntegerMatrixLayer(MatrixLayer):
+    """Widths of a layer with integer `weights` (K, N), `bias` (N,) of int64, `input_dtype` and `input_zero_point`."""
+
+    @property
+    def weight_width(self: _HasIntegers) -> int:
+        """Smallest signed width that holds every weight, in bits (at least 2)."""
+        return signed_width(int(self.weights.min()), int(self.weights.max()))
+
+    @property
+    def accumulator_width(self: _HasIntegers) -> int:
+        """Smallest signed width, in bits, that no inputs can overflow in any order of the sum."""
+        smallest, largest = (limit - self.input_zero_point for limit in integer_range(self.input_dtype))
+        positive = np.maximum(self.weights, 0).sum(axis=0, dtype=np.int64)
+        negative = np.minimum(self.weights, 0).sum(axis=0, dtype=np.int64)
+        # zero_point lies in the type, so smallest <= 0 <= largest and adding terms never shrinks these bounds
+        most = positive * largest + negative * smallest + np.maximum(self.bias, 0)
+        least = positive * smallest + negative * largest + np.minimum(self.bias, 0)
+        return signed_width(int(least.min()), int(most.max()))
