@@ -135,7 +135,7 @@ def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float
     grid.add_row("every counter equals the cycle model's", *(yes(report["cycle_exact"]) for report in reports))
     grid.add_section()
     grid.add_row("cycles per image", *(f"{report['cycles_per_image']:.1f}" for report in reports))
-    grid.add_row("utilization: MACs / (PEs × cycles)", *(f"{report['utilization']:.1%}" for report in reports))
+    grid.add_row("utilization: useful MACs / (PEs × cycles)", *(f"{report['utilization']:.1%}" for report in reports))
     parts = [shares(report["causes"]) for report in reports]
     for cause in dict.fromkeys(name for part in parts for name in part):
         grid.add_row(f"  cycles: {cause}", *(f"{part.get(cause, 0):.1%}" for part in parts))

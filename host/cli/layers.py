@@ -16,9 +16,17 @@ def layer_reports(outcome: Outcome) -> list[dict[str, Any]]:
     """
     pes = outcome.program.config.engine.pe_count
     reports = []
-    for layer, causes in zip(outcome.program.layers, outcome.prediction.by_layer, strict=True):
+    first = 0  # step of the layer, in an iteration
+    for layer, useful in zip(outcome.program.layers, outcome.useful_macs, strict=True):
         M, K, N = layer.shape
+        steps = [
+            prediction.by_layer[step]
+            for prediction in outcome.predictions
+            for step in range(first, first + len(layer.steps))
+        ]
+        causes = {name: sum(step[name] for step in steps) for name in outcome.program.config.causes}
         cycles = sum(causes.values())
+        first += len(layer.steps)
         reports.append(
             {
                 "name": layer.name,
@@ -26,11 +34,14 @@ def layer_reports(outcome: Outcome) -> list[dict[str, Any]]:
                 "k": K,
                 "n": N,
                 "tiles": {
-                    name: layer.fields[name] for name in ("blocks", "k_tiles", "n_tiles") if name in layer.fields
-                },
-                "cycles": cycles * outcome.iterations,
-                "causes": {name: count * outcome.iterations for name, count in causes.items()},
-                "utilization": layer.macs / (pes * cycles),
+                    name: layer.steps[0].fields[name]
+                    for name in ("blocks", "k_tiles", "n_tiles")
+                    if name in layer.steps[0].fields
+                }
+                or {"steps": len(layer.steps)},
+                "cycles": cycles,
+                "causes": causes,
+                "utilization": useful / (pes * cycles),
                 "weights": layer.reason,
             }
         )

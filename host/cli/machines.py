@@ -32,6 +32,8 @@ class CoreMachine:
         """Write the program's memories."""
         for memory, words in program.image.items():
             self.core.write(memory, words)
+        if program.load_stream is not None:
+            self.core.run(program.load_parameters(), weights=program.load_stream)
         self._program = program
 
     def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
@@ -129,7 +131,7 @@ def simulated(part: str, config: AcceleratorConfig) -> Iterator[TimedMachine]:
 
 
 def describe(config: AcceleratorConfig) -> str:
-    """Return a few words that name a config: its engine, and its array if it has one."""
+    """Return a few words that name a config: its engine, and its PEs."""
     engine = config.engine
     rows, cols = getattr(engine, "rows", None), getattr(engine, "cols", None)
-    return f"{config.engine_name} {rows}×{cols}" if rows and cols else config.engine_name
+    return f"{config.engine_name} {rows}×{cols}" if rows and cols else f"{config.engine_name} {engine.pe_count}"

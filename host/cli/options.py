@@ -12,14 +12,18 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import Engine, find_engine
 
 EXIT_CODES: Final = "Exit codes: 0 all is well, 1 something differs, 2 bad input, 130 interrupted."
-DEFAULTS: Final = {"rows": 16, "cols": 16}
+DEFAULTS: Final = {"rows": 16, "cols": 16, "pes": 16}
 """Values of parameters without a default, where no config file gives them."""
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="JSON file of a config; see celosia list.")
 ]
-Rows = Annotated[int | None, typer.Option("--rows", metavar="R", help="Rows of PEs, along K; 16 without --config.")]
-Cols = Annotated[int | None, typer.Option("--cols", metavar="C", help="Columns of PEs, along N; 16 without --config.")]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", "-e", metavar="NAME", help="Engine; systolic without --config.")
+]
+Rows = Annotated[int | None, typer.Option("--rows", metavar="R", help="Systolic: rows of PEs, along K; 16 without --config.")]
+Cols = Annotated[int | None, typer.Option("--cols", metavar="C", help="Systolic: columns of PEs, along N; 16 without --config."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="NAME=VALUE", help="Any other parameter of celosia list; may be repeated."),
@@ -61,6 +65,8 @@ def read_config(
     rest = {key: value for key, value in values.items() if key not in ("engine", name)}
     for key, value in {"rows": rows, "cols": cols}.items():
         if value is not None:
+            if key not in known:
+                raise CelosiaError(f"--{key} {value}: the {name} engine has no {key}; celosia list shows what it has.")
             parts[key] = value
     for setting in settings or []:
         key, value = _parse_setting(setting)

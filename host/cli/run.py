@@ -11,7 +11,7 @@ import typer
 from celosia.host.cli.layers import layer_reports, show_layers
 from celosia.host.cli.machines import describe, simulated
 from celosia.host.cli.mismatch import explain
-from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
+from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.errors import CelosiaError
 from celosia.host.files import replacing
@@ -53,6 +53,7 @@ def run_model(
             "--output", "-o", metavar="OUT.npy", help="Write the outputs: real values of a float model, else integers."
         ),
     ] = None,
+    engine: EngineName = None,
     config: ConfigFile = None,
     rows: Rows = None,
     cols: Cols = None,
@@ -74,7 +75,7 @@ def run_model(
         raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
     if output is not None:
         _check_writable(output)
-    chosen = read_config(file=config, rows=rows, cols=cols, settings=settings)
+    chosen = read_config(engine, file=config, rows=rows, cols=cols, settings=settings)
     read = read_model(model)
     values = _inputs(read, inputs)
     typical = None if calibration is None else _inputs(read, calibration)
@@ -192,7 +193,7 @@ def _show(outcome: Outcome, report: dict[str, Any], clock: float) -> None:
     microseconds = report["microseconds_per_input"]
     grid.add_row(f"time per input at {clock:g} MHz", f"{microseconds:,.2f} µs")
     grid.add_row(f"inputs per second at {clock:g} MHz", f"{1e6 / microseconds:,.0f}")
-    grid.add_row("utilization: MACs / (PEs × cycles)", f"{outcome.utilization:.1%}")
+    grid.add_row("utilization: useful MACs / (PEs × cycles)", f"{outcome.utilization:.1%}")
     for cause, share in shares(outcome.causes).items():
         grid.add_row(f"  cycles: {cause}", f"{outcome.causes[cause]:,} ({share:.1%})")
     show("", grid, f"top-1 of the first inputs: {first}")

@@ -12,42 +12,16 @@ import numpy as np
 import typer
 
 from celosia.host.cli.machines import describe, simulated_core
-from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
+from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
+from celosia.host.cli.products import random_product
 from celosia.host.compile import compile_network
 from celosia.host.errors import CelosiaError
-from celosia.host.models.integers import integer_range
-from celosia.host.models.ir import Dense, Network
+from celosia.host.models.ir import Network
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 
 LARGEST = 1 << 20  # of M, K and N
-
-
-def random_product(config: AcceleratorConfig, M: int, K: int, N: int, seed: int) -> tuple[Network, np.ndarray]:
-    """Return a random dense layer (K, N) as wide as the config allows, and M inputs: (M, K) integers."""
-    rng = np.random.default_rng(seed)
-    engine = config.engine
-    weight_width, width = getattr(engine, "weight_width", 8), getattr(engine, "activation_width", 8)
-    dtype = f"{'' if getattr(engine, 'activation_signed', True) else 'u'}int{width}"
-    low, high = integer_range(dtype)
-    spread = weight_width - 1 + np.log2(K) / 2  # bits by which a typical sum is wider than an activation
-    weights = rng.integers(-(1 << weight_width - 1), 1 << weight_width - 1, (K, N))
-    layer = Dense(
-        name="product",
-        weights=weights.astype(np.int8 if weight_width <= 8 else np.int16),
-        bias=rng.integers(-1000, 1001, N),
-        multiplier=rng.integers(1 << 30, 1 << 31, N),
-        shift=np.full(N, -int(spread)),
-        rounding="double",
-        input_zero_point=int(rng.integers(low, high + 1)),
-        output_zero_point=int(rng.integers(low, high + 1)),
-        minimum=low,
-        maximum=high,
-        input_dtype=dtype,
-        output_dtype=dtype,
-    )
-    return Network(name="product", layers=[layer], input_shape=(K,)), rng.integers(low, high + 1, (M, K))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +117,7 @@ def simulate_product(
         core.write(memory, image)
     if not stream:
         core.write("inputs", words)
-    expected = sum(reference.predict(program, iterations=iterations, stream=stream).causes.values())
+    expected = sum(reference.predict(program, inputs, stream=stream).causes.values())
     limit = int(20 * expected / (1 - stall)) + 100_000
     begin = time.perf_counter()
     run = core.run(
@@ -155,16 +129,16 @@ def simulate_product(
     )
     seconds = time.perf_counter() - begin
     results = run.results if stream else core.read("outputs", program.output_words)
-    golden = reference.golden(network.layers, inputs, config)
-    gates = stalls.gates(2 * run.total_cycles + 10_000)
+    golden = reference.golden(program, inputs)
+    gates = stalls.gates(config, 2 * run.total_cycles + 10_000)
     return Simulation(
         program=program,
         iterations=iterations,
         stream=stream,
         causes=run.causes,
-        foretold=reference.predict(program, iterations=iterations, stream=stream, **gates).causes,
+        foretold=reference.predict(program, inputs, stream=stream, gates=gates).causes,
         bit_exact=bool(np.array_equal(program.unpack_outputs(results, len(inputs)), golden)),
-        macs=len(inputs) * network.macs,
+        macs=sum(reference.useful_macs(program, inputs)),
         cycles_per_second=run.total_cycles / seconds,
     )
 
@@ -173,6 +147,7 @@ def simulate(
     m: Annotated[int, typer.Option("--m", min=1, max=LARGEST, metavar="M", help="Rows of the inputs (vectors).")],
     k: Annotated[int, typer.Option("--k", min=1, max=LARGEST, metavar="K", help="Columns of the inputs.")],
     n: Annotated[int, typer.Option("--n", min=1, max=LARGEST, metavar="N", help="Columns of the results.")],
+    engine: EngineName = None,
     config: ConfigFile = None,
     rows: Rows = None,
     cols: Cols = None,
@@ -180,6 +155,12 @@ def simulate(
     stall: Annotated[
         float, typer.Option("--stall", metavar="P", help="Share of the cycles in which each stream stalls, 0 to 0.99.")
     ] = 0.0,
+    density: Annotated[
+        float | None, typer.Option("--density", metavar="D", help="Share of the weights that are not 0; sparse: 0.1.")
+    ] = None,
+    active: Annotated[
+        float | None, typer.Option("--active", metavar="A", help="Share of the inputs that are not 0; sparse: 0.35.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="S", help="Of the values and the stalls.")] = 1,
     trace: Annotated[
         Path | None, typer.Option("--trace", metavar="FILE", help="Write a waveform: .vcd, or .fst.")
@@ -195,10 +176,13 @@ def simulate(
     """
     if not 0 <= stall <= 0.99:
         raise CelosiaError(f"--stall {stall} must be from 0 to 0.99.")
+    for name, share in (("density", density), ("active", active)):
+        if share is not None and not 0 <= share <= 1:
+            raise CelosiaError(f"--{name} {share} must be from 0 to 1.")
     start, stop = _window(cycles)
     waves = _waves(trace)
-    chosen = read_config(file=config, rows=rows, cols=cols, settings=settings)
-    network, inputs = random_product(chosen, m, k, n, seed)
+    chosen = read_config(engine, file=config, rows=rows, cols=cols, settings=settings)
+    network, inputs = random_product(chosen, m, k, n, seed, density=density, active=active)
     compile_product(network, chosen, m, stream=stall > 0)  # whatever does not fit is told before a long build
     temporary = trace.with_name(f".{trace.name}.{os.getpid()}.part") if trace else None
     try:
@@ -279,7 +263,7 @@ def _show(simulation: Simulation, report: dict[str, Any]) -> None:
         share = f"{simulation.causes[cause]:,} ({told.get(cause, 0):.1%})"
         grid.add_row(f"  {cause}", share, f"{simulation.foretold[cause]:,}")
     grid.add_section()
-    grid.add_row("utilization: MACs / (PEs × cycles)", f"{simulation.utilization:.1%}", "")
+    grid.add_row("utilization: useful MACs / (PEs × cycles)", f"{simulation.utilization:.1%}", "")
     grid.add_row("simulated cycles per second", f"{simulation.cycles_per_second:,.0f}", "")
     moved = "streamed" if simulation.stream else "in their memories"
     times = "1 iteration" if simulation.iterations == 1 else f"{simulation.iterations} iterations"
