@@ -108,7 +108,7 @@ def main() -> int:
         outputs = program.unpack_outputs(simulator.read("outputs", program.output_words), M)
         equal = bool(np.array_equal(outputs, run_layer(network.layers[0], x)))
         begin = time.perf_counter()
-        cycles = predict(used, [layer.fields for layer in program.layers], run)
+        cycles = predict(used, [step.fields for step in program.steps], run)
         model_seconds = time.perf_counter() - begin
         cycle_exact = cycles.causes == result.causes
         failed |= not (equal and cycle_exact)
