@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE_HW = ("config", "fields", "protocol", "registry", "timing", "layer", "parameters")  # last part of a module's name
+# Last part of a module's name.
+PURE_HW = ("config", "fields", "protocol", "registry", "timing", "layer", "parameters", "tables")
 ALLOWED = {"hw": {"hw"}, "sim": {"hw", "sim"}, "host": {"hw", "host"}, "boards": {"hw", "boards"}}
 LAZY = {  # what a command reaches only when it runs
     "host/cli": {"sim", "boards"},

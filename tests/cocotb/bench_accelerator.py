@@ -162,5 +162,5 @@ async def runs_networks(dut, stream):
     assert (status.state, status.error) == (State.IDLE, StatusCode.OK), link.about
     assert status.total_cycles == sum(status.cause_cycles) > 0, link.about
     if not stream:
-        cycles = predict(config, [layer.fields for layer in program.layers], run)
+        cycles = predict(config, [step.fields for step in program.steps], run)
         assert dict(zip(config.causes, status.cause_cycles, strict=True)) == cycles.causes, link.about

@@ -82,7 +82,7 @@ async def streams(dut, case):
     counters = int(dut.cause_cycles.value)
     causes = {name: counters >> (48 * index) & (2**48 - 1) for index, name in enumerate(config.causes)}
     open_gates = {name: np.array([*gate.open[first[name] :], True]) for name, gate in gates.items()}
-    cycles = predict(config, [layer.fields for layer in program.layers], run, **open_gates)
+    cycles = predict(config, [step.fields for step in program.steps], run, **open_gates)
     assert causes == cycles.causes, about
     assert int(dut.total_cycles.value) == cycles.total, about
 

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Dense, Network
 
 
@@ -32,6 +33,15 @@ def _evaluate_dense(layer: Dense, inputs: np.ndarray) -> np.ndarray:
     return outputs
 
 
+def _evaluate_compressed(layer: CompressedDense, inputs: np.ndarray) -> np.ndarray:
+    acc = inputs.astype(object) @ layer.weights.astype(object) + layer.bias.astype(object)
+    outputs = [[(value + (1 << layer.shift >> 1)) // 2**layer.shift for value in row] for row in acc.tolist()]
+    return np.clip(outputs, layer.minimum, layer.maximum).astype(np.int64)
+
+
+_KINDS = {Dense: _evaluate_dense, CompressedDense: _evaluate_compressed}
+
+
 @pytest.fixture(scope="session")
 def evaluate() -> Callable[[Network, np.ndarray], np.ndarray]:
     """Slow, exact evaluation of a network in Python's integers: (batch, K) -> (batch, N) int64."""
@@ -39,8 +49,7 @@ def evaluate() -> Callable[[Network, np.ndarray], np.ndarray]:
     def evaluate_network(network: Network, inputs: np.ndarray) -> np.ndarray:
         values = inputs.reshape(len(inputs), -1)
         for layer in network.layers:
-            assert isinstance(layer, Dense)
-            values = _evaluate_dense(layer, values)
+            values = _KINDS[type(layer)](layer, values)
         return values
 
     return evaluate_network

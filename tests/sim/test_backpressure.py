@@ -70,7 +70,7 @@ def test_slow_stream(core: CoreSimulator, slow: str, seed: int) -> None:
     np.testing.assert_array_equal(
         program.unpack_outputs(result.results, BATCH), run_layer(program.network.layers[0], x), err_msg=f"seed {seed}"
     )
-    cycles = predict(CONFIG, [program.layers[0].fields], run, **stalls.gates(LIMIT))
+    cycles = predict(CONFIG, [step.fields for step in program.steps], run, **stalls.gates(CONFIG, LIMIT))
     assert result.causes == cycles.causes, f"seed {seed}"
     assert sum(layer[cause] > 0 for layer in cycles.by_layer[2:-1]) >= 2, f"seed {seed}: nothing waited"
 

@@ -1,25 +1,21 @@
-"""The promise: golden == RTL and cycle model == RTL counters, for random configs, networks, batches and stalls.
+"""The promise on the systolic engine, for random configs, networks, batches and stalls.
 
 Each case draws a network, a batch, stalls for every stream and whether inputs and results stream; the seed of a failing
 case is in the message. `python -m pytest -k exactness -m 'slow or not slow'` adds the slow ones.
 """
 
-import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from celosia.host.compile import compile_network
 from celosia.host.models.ir import Dense, Network
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.systolic.config import SystolicConfig
-from celosia.sim.core import CoreSimulator, Stalls
-from celosia.sim.cycles.model import predict
-from celosia.sim.golden.systolic import run_layer
 
-CYCLES = 200_000  # more than any case takes
 SMALL = {"input_depth": 256, "activation_depth": 256, "output_depth": 256, "watchdog_cycles": 1 << 14}
 CONFIGS = {
     "4x4": AcceleratorConfig(
@@ -74,11 +70,6 @@ def random_config(seed: int) -> AcceleratorConfig:
     )
 
 
-@functools.cache
-def core(config: AcceleratorConfig) -> CoreSimulator:
-    return CoreSimulator(config)
-
-
 def random_network(rng: np.random.Generator, engine: SystolicConfig) -> Network:
     """Draw a chain of one to four dense layers whose integers fit the engine, extremes included."""
     sizes = rng.integers(1, rng.choice([6, 14, 40]), rng.integers(2, 6)).tolist()
@@ -115,60 +106,29 @@ def random_network(rng: np.random.Generator, engine: SystolicConfig) -> Network:
     return Network(name="random", layers=layers, input_shape=(sizes[0],))
 
 
-def golden(network: Network, x: np.ndarray) -> np.ndarray:
-    for layer in network.layers:
-        x = run_layer(layer, x)
-    return x
+def draw_inputs(network: Network, engine: SystolicConfig) -> Callable[[np.random.Generator, int], np.ndarray]:
+    low, high = engine.activation_range
+
+    def draw(rng: np.random.Generator, batch: int) -> np.ndarray:
+        x = rng.integers(low, high + 1, (batch, network.input_shape[0]))
+        if rng.random() < 0.1:
+            x[:] = rng.choice([low, high])
+        return x
+
+    return draw
 
 
-def check_case(config: AcceleratorConfig, seed: int) -> tuple[Program, dict[str, int]]:
-    """Run one random case and compare every output and every counter; return what ran and its cycles by cause."""
+def one_case(check_case: Any, config: AcceleratorConfig, seed: int) -> tuple[Program, dict[str, int]]:
     rng = np.random.default_rng(seed)
     engine = config.engine
     assert isinstance(engine, SystolicConfig)
     network = random_network(rng, engine)
-    batch = int(rng.choice([1, 2, 3, rng.integers(1, 40)]))
-    stream = bool(rng.integers(0, 2))
-    program = compile_network(network, config, batch=batch)
-    if stream and 2 * max(program.input_words // (config.input_depth + 1), program.output_words) > config.output_depth:
-        stream = False
-    if stream and rng.random() < 0.7:  # several iterations of a part of the batch
-        program = compile_network(network, config, batch=-(-batch // int(rng.integers(1, 5))))
-    iterations = -(-batch // program.vectors)
-    if 2 * max(program.input_words, program.output_words) > config.input_depth:
-        stream = False
-        batch = min(batch, program.vectors)
-        iterations = 1
-    elif iterations > 1:
-        stream = True
-    low, high = engine.activation_range
-    x = rng.integers(low, high + 1, (batch, network.input_shape[0]))
-    if rng.random() < 0.1:
-        x[:] = rng.choice([low, high])
-    stalls = Stalls(
-        **{name: float(rng.choice([0, 0.1, 0.5, 0.9])) for name in ("inputs", "weights", "results")}, seed=seed
-    )
-    run = program.run_parameters(iterations, stream=stream)
-    words = program.pack_inputs(x)
-    weights = None if program.weight_stream is None else np.concatenate([program.weight_stream] * iterations)
-    simulator = core(config)
-    for memory, image in program.image.items():
-        simulator.write(memory, image)
-    if not stream:
-        simulator.write("inputs", words)
-    result = simulator.run(run, inputs=words if stream else None, weights=weights, stalls=stalls, limit=CYCLES)
-    outputs = result.results if stream else simulator.read("outputs", program.output_words)
-    about = f"seed {seed}, {[layer.shape for layer in program.layers]} × {iterations}, {stalls}, streaming {stream}"
-    np.testing.assert_array_equal(program.unpack_outputs(outputs, batch), golden(network, x), err_msg=about)
-    cycles = predict(config, [layer.fields for layer in program.layers], run, **stalls.gates(CYCLES))
-    assert result.causes == cycles.causes, about
-    assert result.total_cycles == cycles.total == sum(result.causes.values()), about
-    return program, result.causes
+    return check_case(config, network, draw_inputs(network, engine), rng, seed)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_random_cases(name: str) -> None:
-    cases = [check_case(CONFIGS[name], seed) for seed in range(CASES)]
+def test_random_cases(check_case: Any, name: str) -> None:
+    cases = [one_case(check_case, CONFIGS[name], seed) for seed in range(CASES)]
     assert any(program.weight_stream is not None for program, _ in cases)
     seldom = {"hazard", "output_wait"}  # not in every shape of array
     missing = {cause for cause in CONFIGS[name].causes if not any(causes[cause] for _, causes in cases)}
@@ -177,14 +137,14 @@ def test_random_cases(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
-def test_many_random_cases(name: str) -> None:
+def test_many_random_cases(check_case: Any, name: str) -> None:
     for case in range(SLOW_CASES):
-        check_case(CONFIGS[name], 10_000 + case)
+        one_case(check_case, CONFIGS[name], 10_000 + case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(RANDOM_CONFIGS))
-def test_random_configs(seed: int) -> None:
+def test_random_configs(check_case: Any, seed: int) -> None:
     config = random_config(seed)
     for case in range(RANDOM_CASES):
-        check_case(config, 100_000 + 1_000 * seed + case)
+        one_case(check_case, config, 100_000 + 1_000 * seed + case)

@@ -3,8 +3,10 @@ import zipfile
 import numpy as np
 import pytest
 
+from celosia.host.compress import Compression, compress
 from celosia.host.data import digits_network, load_digits
-from celosia.host.models import npz, read_model
+from celosia.host.models import npz_entries, read_model
+from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatDense, FloatNetwork
 from celosia.host.models.ir import Dense, Network
@@ -35,7 +37,36 @@ def networks():
         input_shape=(2, 2),
     )
     wide = quantize(digits, images, Quantization(weight_width=12, activation_width=16)).network
-    return {"float": digits, "quantized": quantize(digits, images).network, "wide": wide, "clipped": clipped}
+    compressed = compress(digits, images, Compression(density=0.3)).network
+    direct = compress(digits, images, Compression(density=0.3, codebook_width=None, activation_width=16)).network
+    mixed = Network(name="mixed", layers=[*quantized_to_zero(), compressed.layers[1]], input_shape=(64,))
+    return {
+        "float": digits,
+        "quantized": quantize(digits, images).network,
+        "wide": wide,
+        "clipped": clipped,
+        "compressed": compressed,
+        "direct": direct,
+        "mixed": mixed,
+    }
+
+
+def quantized_to_zero() -> list[Dense]:
+    """A dense layer that gives what a compressed one takes."""
+    return [
+        Dense(
+            name="first",
+            weights=np.ones((64, 48), np.int8),
+            bias=np.zeros(48, int),
+            multiplier=np.full(48, 2**30),
+            shift=np.zeros(48, int),
+            rounding="up",
+            input_zero_point=3,
+            output_zero_point=0,
+            minimum=0,
+            maximum=127,
+        )
+    ]
 
 
 def same(a, b) -> bool:
@@ -54,7 +85,7 @@ def same(a, b) -> bool:
     )
 
 
-@pytest.mark.parametrize("kind", ["float", "quantized", "wide", "clipped"])
+@pytest.mark.parametrize("kind", ["float", "quantized", "wide", "clipped", "compressed", "direct", "mixed"])
 def test_what_is_written_is_read(networks, kind, tmp_path):
     path = tmp_path / "network.NPZ"
     write_npz(path, networks[kind])
@@ -118,6 +149,54 @@ def test_every_field_of_a_quantized_layer_is_needed(networks, field, tmp_path):
         read_npz(path)
 
 
+@pytest.mark.parametrize("field", sorted(set(_FIELDS[CompressedDense]) - {"codebook"}))
+def test_every_field_of_a_compressed_layer_is_needed(networks, field, tmp_path):
+    path = tmp_path / "network.npz"
+    write_npz(path, networks["compressed"])
+    with np.load(path) as arrays:
+        assert arrays["1.kind"] == "compressed"
+        np.savez(path, **{key: value for key, value in arrays.items() if key != f"1.{field}"})
+    with pytest.raises(ModelError, match=f'"1.{field}" is missing'):
+        read_npz(path)
+
+
+def test_codebooks_are_left_out_and_missed(networks, tmp_path):
+    write_npz(tmp_path / "direct.npz", networks["direct"])
+    with np.load(tmp_path / "direct.npz") as arrays:
+        assert "0.codebook" not in arrays
+    write_npz(tmp_path / "network.npz", networks["compressed"])
+    with np.load(tmp_path / "network.npz") as arrays:
+        entries = dict(arrays)
+    for changes, words in (
+        ({"0.codebook": None}, "without a codebook they must be int8 or int16"),
+        ({"0.kind": None}, '"0.weights" is missing'),
+        ({"0.kind": "sparse"}, 'is of kind "sparse", but only dense and compressed layers are read'),
+        ({"0.codebook": np.arange(3)}, "a codebook of 3 values ends at 2"),
+        ({"0.shift": np.zeros(48, int)}, "one integer would be right"),
+        ({"0.multiplier": np.ones(48, int)}, "entries 0.multiplier are unknown"),
+    ):
+        np.savez(tmp_path / "bad.npz", **{k: v for k, v in (entries | changes).items() if v is not None})
+        with pytest.raises(ModelError, match=words) as caught:
+            read_npz(tmp_path / "bad.npz")
+        assert str(caught.value).startswith(f"{tmp_path / 'bad.npz'}: ")
+
+
+def test_a_sparse_layer_makes_a_small_file(tmp_path):
+    rng = np.random.default_rng(9)
+    codes = (rng.integers(1, 16, (1000, 1000)) * (rng.random((1000, 1000)) < 0.1)).astype(np.uint8)
+    layer = CompressedDense(
+        name="fc",
+        codes=codes,
+        codebook=np.arange(16),
+        bias=np.zeros(1000, int),
+        shift=0,
+        minimum=-128,
+        maximum=127,
+    )
+    write_npz(tmp_path / "network.npz", Network(name="net", layers=[layer], input_shape=(1000,)))
+    assert (tmp_path / "network.npz").stat().st_size < 0.15 * codes.size
+
+
 def test_no_pickles(tmp_path):
     np.savez(tmp_path / "bad.npz", allow_pickle=True, **(FLOAT | {"0.bias": np.array([print, 1, 2], dtype=object)}))
     with pytest.raises(ModelError, match="has dtype object, but only"):
@@ -154,17 +233,18 @@ def test_a_large_file_is_refused_unopened(tmp_path, monkeypatch):
     np.savez_compressed(path, **FLOAT)
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
-    monkeypatch.setattr(npz, "MAX_BYTES", size)
+    monkeypatch.setattr(npz_entries, "MAX_BYTES", size)
     read_npz(path)
-    monkeypatch.setattr(npz, "MAX_BYTES", size - 1)
+    monkeypatch.setattr(npz_entries, "MAX_BYTES", size - 1)
     monkeypatch.setattr(zipfile.ZipFile, "read", None)
     with pytest.raises(ModelError, match=f"take {size} bytes, but at most {size - 1} are read"):
         read_npz(path)
 
 
-def test_damaged_files_give_one_sentence(networks, tmp_path):
+@pytest.mark.parametrize("kind", ["quantized", "compressed"])
+def test_damaged_files_give_one_sentence(networks, kind, tmp_path):
     good = tmp_path / "good.npz"
-    write_npz(good, networks["quantized"])
+    write_npz(good, networks[kind])
     content = good.read_bytes()
     seed = 20
     rng = np.random.default_rng(seed)
@@ -219,6 +299,8 @@ def test_layers_the_format_does_not_know(networks, tmp_path):
     layer = networks["quantized"].layers[0]
     fields = {field: getattr(layer, field) for field in _FIELDS[Dense]}
     network = Network(name="net", layers=[Convolution(name="conv", **fields)], input_shape=(64,))
-    with pytest.raises(ModelError, match='layer "conv" is a Convolution, but the format holds dense layers only'):
+    with pytest.raises(
+        ModelError, match='layer "conv" is a Convolution, but the format holds dense and compressed layers only'
+    ):
         write_npz(tmp_path / "network.npz", network)
     assert not list(tmp_path.iterdir())
