@@ -1,19 +1,22 @@
 """celosia demo: the whole test set of handwritten digits through the RTL of every engine."""
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
 
 from celosia.host.cli.generate import write_part
 from celosia.host.cli.machines import describe, simulated_device
-from celosia.host.cli.options import Cols, ConfigFile, Json, Rows, Settings, read_config
+from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.compile import compile_network
-from celosia.host.data import digits_network, load_digits
+from celosia.host.data import digits_network, lenet_network, load_digits
+from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.ir import Network
 from celosia.host.prepare import prepare
 from celosia.host.session import Outcome, run
@@ -21,10 +24,14 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import ENGINES
 
 
+NETWORKS: Final[dict[str, Callable[[], FloatNetwork]]] = {"systolic": digits_network, "sparse": lenet_network}
+"""Engine → the network that it reads digits with."""
+
+
 def _quantized(config: AcceleratorConfig) -> tuple[Network, np.ndarray]:
     """Return the network and the test images in the integers of a config."""
     calibration, _ = load_digits("train")
-    return prepare(digits_network(), load_digits("test")[0], config, calibration=calibration)
+    return prepare(NETWORKS[config.engine_name](), load_digits("test")[0], config, calibration=calibration)
 
 
 def with_room(config: AcceleratorConfig) -> AcceleratorConfig:
@@ -54,7 +61,7 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
 
     with working(f"generating {describe(config)}") as stage:
         verilog = write_part("accelerator", config, folder, force=True, progress=stage)
-    model = digits_network()
+    model = NETWORKS[config.engine_name]()
     images, labels = load_digits("test")
     network, inputs = _quantized(config)
     with simulated_device(config) as machine, working(f"{len(images)} images through {describe(config)}"):
@@ -75,7 +82,9 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
         "cycle_exact": outcome.cycle_exact,
         "cycles": outcome.cycles,
         "cycles_per_image": outcome.cycles_per_input,
+        "network": "-".join(str(size) for size in (math.prod(network.input_shape), *_widths(network))),
         "macs_per_image": network.macs,
+        "useful_macs_per_image": sum(outcome.useful_macs) / len(images),
         "utilization": outcome.utilization,
         "causes": outcome.causes,
         "cycles_per_second": round(machine.cycles_per_second),
@@ -83,7 +92,12 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
     }
 
 
+def _widths(network: Network) -> list[int]:
+    return [math.prod(layer.output_shape) for layer in network.layers]
+
+
 def demo(
+    engine: EngineName = None,
     config: ConfigFile = None,
     rows: Rows = None,
     cols: Cols = None,
@@ -99,9 +113,13 @@ def demo(
     output is compared with the golden model and every cycle counter with the cycle model.
     """
     begin = time.perf_counter()
-    chosen = [read_config(file=config, rows=rows, cols=cols, settings=settings)]
-    if config is None:
-        chosen = [read_config(name, rows=rows, cols=cols, settings=settings) for name in ENGINES]
+    if config is not None:
+        chosen = [read_config(engine, file=config, rows=rows, cols=cols, settings=settings)]
+    else:
+        chosen = []
+        for name in [engine] if engine else ENGINES:
+            array = {"rows": rows, "cols": cols} if engine or name == "systolic" else {}
+            chosen.append(read_config(name, **array, settings=settings))
         if not any(setting.startswith("weight_depth") for setting in settings or []):
             chosen = [with_room(accelerator) for accelerator in chosen]
     results = []
@@ -125,9 +143,11 @@ def demo(
 
 
 def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float) -> None:
-    network = outcomes[0].program.network
-    sizes = "-".join(map(str, [network.input_shape[0], *(layer.output_shape[0] for layer in network.layers)]))
     grid = table("", *(describe(outcome.program.config) for outcome in outcomes))
+    grid.add_row("network", *(report["network"] for report in reports))
+    grid.add_row("MACs per image", *(f"{report['macs_per_image']:,}" for report in reports))
+    grid.add_row("of which neither factor is 0", *(_needed(outcome, len(outcome.golden)) for outcome in outcomes))
+    grid.add_section()
     for name, key in (("float", "accuracy_float"), ("golden model", "accuracy_golden"), ("RTL", "accuracy_rtl")):
         grid.add_row(f"accuracy, {name}", *(f"{report[key]:.2%}" for report in reports))
     grid.add_section()
@@ -141,8 +161,13 @@ def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float
         grid.add_row(f"  cycles: {cause}", *(f"{part.get(cause, 0):.1%}" for part in parts))
     grid.add_section()
     grid.add_row("simulated cycles per second", *(f"{report['cycles_per_second']:,}" for report in reports))
-    about = f"{reports[0]['images']} handwritten digits, network {sizes}, {network.macs:,} MACs each"
-    show(f"[bold]{about}[/bold]", grid)
+    show(f"[bold]{reports[0]['images']} handwritten digits[/bold]", grid)
     for report in reports:
         show(f"Verilog: {report['verilog']}")
     show(f"{seconds:.1f} s")
+
+
+def _needed(outcome: Outcome, images: int) -> str:
+    """Return the multiplications of an image where the engine skips zeros."""
+    useful = sum(outcome.useful_macs) / images
+    return f"{useful:,.0f}" if useful < outcome.program.network.macs else ""

@@ -10,6 +10,7 @@ from celosia.host.models.ir import Dense, Network
 from celosia.host.models.npz import write_npz
 from celosia.host.quantize import quantize
 from celosia.sim import reference
+from celosia.sim.golden.systolic import run_layer
 
 SMALL = ["--rows", "4", "--cols", "4"]
 COUNT = 30  # images
@@ -76,7 +77,7 @@ def test_quantized(files, capsys, part):
     assert report["bit_exact"] is report["cycle_exact"] is True
     golden = files.integers
     for layer in files.network.layers:
-        golden = reference.golden([layer], golden, SimpleNamespace(engine_name="systolic"))  # type: ignore[arg-type]
+        golden = run_layer(layer, golden)
     outputs = np.load(files.folder / "out.npy")
     assert outputs.dtype == np.int8
     assert np.array_equal(outputs, golden)

@@ -6,7 +6,9 @@ import pytest
 
 from celosia.host.cli.app import execute
 from celosia.host.cli.options import read_config
-from celosia.host.cli.simulate import compile_product, random_product
+from celosia.host.cli.products import random_product
+from celosia.host.cli.simulate import compile_product
+from celosia.host.compile import compile_network
 from celosia.host.errors import CelosiaError
 from celosia.host.models.ir import Dense
 from celosia.sim import reference
@@ -60,8 +62,8 @@ def test_table(capsys):
 def test_a_difference(capsys, monkeypatch):
     right = reference.predict
 
-    def wrong(program, **options):
-        cycles = right(program, **options)
+    def wrong(program, inputs, **options):
+        cycles = right(program, inputs, **options)
         cycles.causes["compute"] += 1
         return cycles
 
@@ -77,7 +79,7 @@ def test_a_difference(capsys, monkeypatch):
 def test_random_products_reach_most_outputs(options):
     config = read_config(rows=4, cols=4, settings=[f"{name}={value}" for name, value in options.items()])
     network, inputs = random_product(config, 50, 64, 64, seed=1)
-    outputs = reference.golden(network.layers, inputs, config)
+    outputs = reference.golden(compile_network(network, config, batch=50), inputs)
     layer = network.layers[0]
     assert isinstance(layer, Dense)
     assert np.mean((outputs > layer.minimum) & (outputs < layer.maximum)) > 0.3

@@ -111,6 +111,7 @@ def program(config=CONFIG, *, words=4, weights=None, image=None):
         config=config,
         image=image or {},
         weight_stream=weights,
+        load_stream=None,
         input_words=words,
         output_words=words,
         run_parameters=run_parameters,
