@@ -19,9 +19,12 @@ from celosia.boards.devices import DEVICES, find_device
 from celosia.boards.floorplan import array_sites
 from celosia.boards.synth import SynthesisError, SynthesisOptions, SynthesisResult, synthesize
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.core import Core
 from celosia.hw.multiplier import Multiplier
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.requantize import Requantizer
+from celosia.hw.sparse.config import SparseConfig
+from celosia.hw.sparse.engine import SparseEngine
 from celosia.hw.systolic.array import SystolicArray
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.engine import SystolicEngine
@@ -99,6 +102,36 @@ def requantizer(_: argparse.Namespace) -> Part:
     return Part(component=Requantizer(RequantizerConfig()))
 
 
+def sparse_engine(arguments: argparse.Namespace) -> Part:
+    return Part(component=SparseEngine(sparse_config(arguments)), macs=arguments.pes)
+
+
+def sparse_core(arguments: argparse.Namespace) -> Part:
+    return Part(component=Core(sparse_config(arguments)), macs=arguments.pes)
+
+
+def sparse_config(arguments: argparse.Namespace) -> AcceleratorConfig:
+    """Return PEs that hold a layer of 1,024 × 1,024 at 10 %: 16-bit activations, 4-bit codes, 6-bit indices."""
+    engine = SparseConfig(
+        pes=arguments.pes,
+        queue_depth=8,
+        index_width=6,
+        accumulator_width=32,
+        accumulator_rows=64,
+        pointer_depth=1024,
+        decoders=arguments.decoders,
+    )
+    return AcceleratorConfig(
+        engine=engine,
+        weight_depth=8192,
+        parameter_depth=64,
+        program_depth=64,
+        input_depth=128,
+        activation_depth=128,
+        output_depth=128,
+    )
+
+
 def engine(arguments: argparse.Namespace) -> Part:
     config = SystolicConfig(rows=arguments.rows, cols=arguments.cols)
     sites = array_sites(find_device(arguments.device), config.rows, config.cols) if arguments.floorplan else {}
@@ -110,6 +143,8 @@ PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
     "multiplier": multiplier,
     "requantizer": requantizer,
     "engine": engine,
+    "sparse-engine": sparse_engine,
+    "sparse-core": sparse_core,
 }
 """What can be measured: a name on the command line → a function of the command line."""
 
@@ -118,8 +153,7 @@ def report(arguments: argparse.Namespace, part: Part, result: SynthesisResult) -
     """Return everything measured, as JSON."""
     return {
         "part": arguments.part,
-        "rows": arguments.rows,
-        "cols": arguments.cols,
+        "size": _size(arguments),
         "device": result.device,
         "macs": part.macs,
         "luts": result.luts,
@@ -133,7 +167,7 @@ def report(arguments: argparse.Namespace, part: Part, result: SynthesisResult) -
 
 
 def print_table(console: Console, arguments: argparse.Namespace, part: Part, result: SynthesisResult) -> None:
-    table = Table(title=f"{arguments.part} {arguments.rows}×{arguments.cols} on {result.device}")
+    table = Table(title=f"{arguments.part} {_size(arguments)} on {result.device}")
     for column in ("", "LUT", "FF", "DSP", "BRAM", "Fmax MHz: min", "median", "max", "median / theirs"):
         table.add_column(column, justify="left" if not column else "right")
     low, high = result.fmax_mhz[0], result.fmax_mhz[-1]
@@ -150,6 +184,12 @@ def print_table(console: Console, arguments: argparse.Namespace, part: Part, res
     console.print(table)
 
 
+def _size(arguments: argparse.Namespace) -> str:
+    if arguments.part.startswith("sparse"):
+        return f"{arguments.pes} PEs, {arguments.decoders} decoders"
+    return f"{arguments.rows}×{arguments.cols}"
+
+
 def print_path(console: Console, result: SynthesisResult) -> None:
     slowest = min(result.placements, key=lambda placement: placement.fmax_mhz)
     console.print(f"Slowest path, seed {slowest.seed}:")
@@ -163,6 +203,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--part", choices=PARTS, default="array")
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--cols", type=int, default=8)
+    parser.add_argument("--pes", type=int, default=16, help="of the sparse engine")
+    parser.add_argument("--decoders", type=int, default=0, help="of the sparse engine: Huffman decoders")
     parser.add_argument("--device", choices=DEVICES, default="ecp5-85f")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds of place and route")
     parser.add_argument("--frequency", type=float, default=300.0, help="MHz that place and route aims at")

@@ -7,12 +7,14 @@ from typing import Annotated, Final
 import typer
 
 import celosia
+from celosia.host.cli.compress import compress_model
 from celosia.host.cli.demo import demo
 from celosia.host.cli.generate import generate
 from celosia.host.cli.listing import list_engines
 from celosia.host.cli.options import EXIT_CODES, epilog
 from celosia.host.cli.output import note
 from celosia.host.cli.run import run_model
+from celosia.host.cli.schedule import schedule_model
 from celosia.host.cli.simulate import simulate
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -37,11 +39,23 @@ app.command(
     ),
 )(run_model)
 app.command(
+    "compress",
+    epilog=epilog(
+        "celosia compress mlp.npz --calibration train.npy --density 0.1 --output small.npz",
+        "celosia compress mlp.npz --calibration train.npy --quality 1.5 -i x.npy --labels y.npy -o small.npz",
+    ),
+)(compress_model)
+app.command(
+    "schedule",
+    epilog=epilog("celosia schedule small.npz --input images.npy --set pes=16 --set group=4"),
+)(schedule_model)
+app.command(
     "simulate",
     epilog=epilog(
         "celosia simulate --m 64 --k 256 --n 64",
         "celosia simulate --m 64 --k 100 --n 10 --stall 0.2 --seed 7",
         "celosia simulate --m 16 --k 16 --n 16 --trace gemm.vcd --cycles 0:200",
+        "celosia simulate --engine sparse --m 1 --k 1024 --n 1024 --density 0.1 --active 0.35",
     ),
 )(simulate)
 app.command(

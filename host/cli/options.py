@@ -21,8 +21,12 @@ ConfigFile = Annotated[
 EngineName = Annotated[
     str | None, typer.Option("--engine", "-e", metavar="NAME", help="Engine; systolic without --config.")
 ]
-Rows = Annotated[int | None, typer.Option("--rows", metavar="R", help="Systolic: rows of PEs, along K; 16 without --config.")]
-Cols = Annotated[int | None, typer.Option("--cols", metavar="C", help="Systolic: columns of PEs, along N; 16 without --config."),
+Rows = Annotated[
+    int | None, typer.Option("--rows", metavar="R", help="Systolic: rows of PEs, along K; 16 without --config.")
+]
+Cols = Annotated[
+    int | None,
+    typer.Option("--cols", metavar="C", help="Systolic: columns of PEs, along N; 16 without --config."),
 ]
 Settings = Annotated[
     list[str] | None,

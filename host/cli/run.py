@@ -74,12 +74,12 @@ def run_model(
     if not 0 < clock < float("inf"):
         raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
     if output is not None:
-        _check_writable(output)
+        check_writable(output)
     chosen = read_config(engine, file=config, rows=rows, cols=cols, settings=settings)
     read = read_model(model)
-    values = _inputs(read, inputs)
-    typical = None if calibration is None else _inputs(read, calibration)
-    right = None if labels is None else _labels(labels, len(values))
+    values = read_inputs(read, inputs)
+    typical = None if calibration is None else read_inputs(read, calibration)
+    right = None if labels is None else read_labels(labels, len(values))
     network, integers = prepare(read, values, chosen, calibration=typical)
     outcome = _execute(network, integers, chosen, part.value, golden_only)
     if output is not None:
@@ -128,14 +128,28 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
-def _inputs(model: Network | FloatNetwork, path: Path) -> np.ndarray:
+def read_inputs(model: Network | FloatNetwork, path: Path) -> np.ndarray:
+    """Read inputs that fit a model.
+
+    Raises
+    ------
+    CelosiaError
+        They do not.
+    """
     try:
         return check_inputs(model, read_array(path))
     except CelosiaError as error:
         raise CelosiaError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def _labels(path: Path, count: int) -> np.ndarray:
+def read_labels(path: Path, count: int) -> np.ndarray:
+    """Read the right classes of `count` inputs.
+
+    Raises
+    ------
+    CelosiaError
+        They are not as many integers.
+    """
     labels = read_array(path)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise CelosiaError(
@@ -145,7 +159,8 @@ def _labels(path: Path, count: int) -> np.ndarray:
     return labels
 
 
-def _check_writable(output: Path) -> None:
+def check_writable(output: Path) -> None:
+    """Refuse a file that could not be written when the work is done."""
     folder = output.parent
     if output.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise CelosiaError(f"{output} cannot be written; it must be a file in a folder that exists and can be written.")

@@ -21,6 +21,16 @@ def run_layer(arranged: Any, x: np.ndarray, engine: Any) -> np.ndarray:
         sums = accumulate(x, layer.weights, 0)
     else:
         sums, _ = saturating_sums(arranged, x, accumulator_width)
+    return _finish(layer, sums)
+
+
+def exact_outputs(layer: Any, x: np.ndarray) -> np.ndarray:
+    """Return the outputs of a compressed layer whose accumulators hold any sum: (M, K) integers to int64, (M, N)."""
+    return _finish(layer, accumulate(x, layer.weights, 0))
+
+
+def _finish(layer: Any, sums: np.ndarray) -> np.ndarray:
+    """Add the bias, round half up, clamp."""
     rounded = (sums + layer.bias + (1 << layer.shift >> 1)) >> layer.shift
     return np.clip(rounded, layer.minimum, layer.maximum)
 
