@@ -23,7 +23,6 @@ from celosia.host.session import Outcome, run
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import ENGINES
 
-
 NETWORKS: Final[dict[str, Callable[[], FloatNetwork]]] = {"systolic": digits_network, "sparse": lenet_network}
 """Engine → the network that it reads digits with."""
 
@@ -118,8 +117,9 @@ def demo(
     else:
         chosen = []
         for name in [engine] if engine else ENGINES:
-            array = {"rows": rows, "cols": cols} if engine or name == "systolic" else {}
-            chosen.append(read_config(name, **array, settings=settings))
+            has_array = engine is not None or name == "systolic"
+            size = (rows, cols) if has_array else (None, None)
+            chosen.append(read_config(name, rows=size[0], cols=size[1], settings=settings))
         if not any(setting.startswith("weight_depth") for setting in settings or []):
             chosen = [with_room(accelerator) for accelerator in chosen]
     results = []

@@ -1,5 +1,7 @@
 """Random matrix products for an engine to compute."""
 
+from typing import Any
+
 import numpy as np
 
 from celosia.host.models.compressed import CompressedDense
@@ -32,47 +34,47 @@ def random_product(
         Share of the weights, of the activations that are not zero; None: what is typical of the engine.
     """
     rng = np.random.default_rng(seed)
-    low, high = config.engine.activation_range
+    engine: Any = config.engine
+    low, high = engine.activation_range
     inputs = rng.integers(low, high + 1, (M, K))
     sparse = config.engine_name == "sparse"
     density = density if density is not None else DENSITY if sparse else 1.0
     active = active if active is not None else ACTIVE if sparse else 1.0
     used = rng.random((K, N)) < density
-    layer = (_compressed if sparse else _dense)(config, rng, used)
+    layer = (_compressed if sparse else _dense)(engine, rng, used)
     if active < 1:
         inputs = np.where(rng.random((M, K)) < active, inputs, 0)
     return Network(name="product", layers=[layer], input_shape=(K,)), inputs
 
 
-def _dtype(config: AcceleratorConfig) -> str:
-    return f"{'' if config.engine.activation_signed else 'u'}int{config.engine.activation_width}"
+def _dtype(engine: Any) -> str:
+    return f"{'' if engine.activation_signed else 'u'}int{engine.activation_width}"
 
 
-def _dense(config: AcceleratorConfig, rng: np.random.Generator, used: np.ndarray) -> Layer:
-    (K, N), width = used.shape, config.engine.weight_width
-    low, high = integer_range(_dtype(config))
+def _dense(engine: Any, rng: np.random.Generator, used: np.ndarray) -> Layer:
+    (K, N), width = used.shape, engine.weight_width
+    low, high = integer_range(_dtype(engine))
     spread = width - 1 + np.log2(K) / 2  # bits by which a typical sum is wider than an activation
     weights = np.where(used, rng.integers(-(1 << width - 1), 1 << width - 1, (K, N)), 0)
     return Dense(
         name="product",
         weights=weights.astype(np.int8 if width <= 8 else np.int16),
-        bias=rng.integers(-1000, 1001, N),
-        multiplier=rng.integers(1 << 30, 1 << 31, N),
+        bias=rng.integers(-1000, 1001, (N,)),
+        multiplier=rng.integers(1 << 30, 1 << 31, (N,)),
         shift=np.full(N, -int(spread)),
         rounding="double",
         input_zero_point=int(rng.integers(low, high + 1)),
         output_zero_point=int(rng.integers(low, high + 1)),
         minimum=low,
         maximum=high,
-        input_dtype=_dtype(config),
-        output_dtype=_dtype(config),
+        input_dtype=_dtype(engine),
+        output_dtype=_dtype(engine),
     )
 
 
-def _compressed(config: AcceleratorConfig, rng: np.random.Generator, used: np.ndarray) -> Layer:
-    engine = config.engine
+def _compressed(engine: Any, rng: np.random.Generator, used: np.ndarray) -> Layer:
     (K, N), (smallest, largest) = used.shape, engine.weight_range
-    codebook = None
+    codebook: np.ndarray | None = None
     if engine.codebook_width is None:
         codes = np.where(used, rng.integers(smallest, largest + 1, (K, N)), 0).astype(np.int16)
     else:
@@ -84,10 +86,10 @@ def _compressed(config: AcceleratorConfig, rng: np.random.Generator, used: np.nd
         name="product",
         codes=codes,
         codebook=codebook,
-        bias=rng.integers(-1000, 1001, N),
+        bias=rng.integers(-1000, 1001, (N,)),
         shift=max(int(engine.weight_width - 2 + np.log2(max(used.sum() / N, 1)) / 2), 0),
         minimum=low,
         maximum=high,
-        input_dtype=_dtype(config),
-        output_dtype=_dtype(config),
+        input_dtype=_dtype(engine),
+        output_dtype=_dtype(engine),
     )

@@ -34,7 +34,7 @@ indices, queues as deep as they are, look-up before the queue), then all of them
 
 
 def compare(network: Network, inputs: np.ndarray, config: AcceleratorConfig) -> list[dict[str, Any]]:
-    """Return cycles and storage of a network for each of the alternatives; those that a config cannot have are left out.
+    """Return cycles and storage of a network for each of the alternatives; those a config cannot have are left out.
 
     Parameters
     ----------
@@ -46,9 +46,10 @@ def compare(network: Network, inputs: np.ndarray, config: AcceleratorConfig) -> 
     """
     from celosia.sim import reference
 
+    engine: Any = config.engine
     rows = []
     for name, options in ALTERNATIVES.items():
-        if (options.queue_limit or 0) > config.engine.queue_depth and name != "as chosen":
+        if (options.queue_limit or 0) > engine.queue_depth:
             options = replace(options, queue_limit=None)
         try:
             program = compile_network(network, config, batch=len(inputs), options=options)
@@ -62,13 +63,13 @@ def compare(network: Network, inputs: np.ndarray, config: AcceleratorConfig) -> 
 def _storage(program: Program) -> dict[str, float]:
     layers = [layer.arranged for layer in program.layers]
     entries = [tile.entries for layer in layers for tile in layer.tiles]
-    width = program.config.engine.entry_width
+    engine: Any = program.config.engine
     count = sum(each.count for each in entries)
     used = max(sum(layer.work for layer in layers), 1)
     return {
         "entries": count,
         "padding": sum(int(np.count_nonzero(each.pads)) for each in entries),
-        "entry_bits_per_weight": count * width / used,
+        "entry_bits_per_weight": count * engine.entry_width / used,
     }
 
 
