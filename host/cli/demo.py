@@ -15,7 +15,9 @@ from celosia.host.cli.machines import describe, simulated_device
 from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.compile import compile_network
+from celosia.host.compression_report import compression_report
 from celosia.host.data import digits_network, lenet_network, load_digits
+from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.ir import Network
 from celosia.host.prepare import prepare
@@ -84,11 +86,19 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
         "network": "-".join(str(size) for size in (math.prod(network.input_shape), *_widths(network))),
         "macs_per_image": network.macs,
         "useful_macs_per_image": sum(outcome.useful_macs) / len(images),
+        "smaller_than_float32": _smaller(network),
         "utilization": outcome.utilization,
         "causes": outcome.causes,
         "cycles_per_second": round(machine.cycles_per_second),
         "verilog": str(verilog),
     }
+
+
+def _smaller(network: Network) -> float | None:
+    """Return how many times smaller than in float32 a compressed network is, Huffman-coded; None of any other."""
+    if not all(isinstance(layer, CompressedDense) for layer in network.layers):
+        return None
+    return compression_report(network)[-1]["ratio_huffman"]
 
 
 def _widths(network: Network) -> list[int]:
@@ -147,6 +157,9 @@ def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float
     grid.add_row("network", *(report["network"] for report in reports))
     grid.add_row("MACs per image", *(f"{report['macs_per_image']:,}" for report in reports))
     grid.add_row("of which neither factor is 0", *(_needed(outcome, len(outcome.golden)) for outcome in outcomes))
+    sizes = [report["smaller_than_float32"] for report in reports]
+    if any(sizes):
+        grid.add_row("smaller than float32, Huffman-coded", *(f"{size:.1f} ×" if size else "" for size in sizes))
     grid.add_section()
     for name, key in (("float", "accuracy_float"), ("golden model", "accuracy_golden"), ("RTL", "accuracy_rtl")):
         grid.add_row(f"accuracy, {name}", *(f"{report[key]:.2%}" for report in reports))

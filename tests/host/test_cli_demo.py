@@ -14,7 +14,7 @@ ACCURACY = {"systolic": 432 / 445, "sparse": 0}  # of the float networks
 KEYS = {
     *("engine", "accuracy_float", "accuracy_golden", "accuracy_rtl", "bit_exact", "cycle_exact", "cycles_per_image"),
     *("utilization", "causes", "cycles_per_second", "verilog", "images", "config_hash", "cycles", "macs_per_image"),
-    *("network", "useful_macs_per_image"),
+    *("network", "useful_macs_per_image", "smaller_than_float32"),
 }
 
 
@@ -88,7 +88,17 @@ def test_small_arrays_get_room_for_the_weights():
 
 
 def test_weights_that_stream_are_not_compared(tmp_path, capsys):
-    arguments = ["demo", "--engine", "systolic", *SMALL, "--set", "weight_depth=600", "--json", "--output", str(tmp_path / "out")]
+    arguments = [
+        "demo",
+        "--engine",
+        "systolic",
+        *SMALL,
+        "--set",
+        "weight_depth=600",
+        "--json",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     assert execute(arguments) == 0
     out, err = capsys.readouterr()
     report = json.loads(out)
