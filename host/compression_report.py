@@ -17,7 +17,7 @@ from typing import Final, TypedDict
 
 import numpy as np
 
-from celosia.host.entries import Entries, EntryCounts, count_entries, count_given
+from celosia.host.entry_counts import EntryCounts, EntryStream, count_entries, count_given
 from celosia.host.huffman import code_lengths
 from celosia.host.models.checks import integer, layer_label
 from celosia.host.models.compressed import CompressedDense
@@ -69,7 +69,7 @@ def compression_report(
     *,
     index_width: int = 5,
     pointer_width: int | None = None,
-    entries: Mapping[str, Entries] | None = None,
+    entries: Mapping[str, EntryStream] | None = None,
 ) -> list[LayerSizes]:
     """Count the bytes of a compressed network.
 
@@ -82,7 +82,7 @@ def compression_report(
     pointer_width : int or None
         Bits of a pointer: zeros are counted anew for each input, along the outputs, and there are K + 1 pointers. None:
         zeros are counted through the whole matrix, without pointers, which is Deep Compression's own form.
-    entries : mapping of str to Entries, optional
+    entries : mapping of str to EntryStream, optional
         Entries that a packer made, by name of the layer; they take the place of those counted as said above.
 
     Returns

@@ -104,7 +104,7 @@ def prune(
     for step in range(1, rounds + 1):
         rest = (1 - step / rounds) ** 3
         masks = tuple(
-            magnitude_mask(layer.weights, target + max(start - target, 0.0) * rest)
+            magnitude_mask(layer.weights, target + (start - target) * rest)
             for layer, start, target in zip(network.layers, first, targets, strict=True)
         )
         network = _masked(network, masks)

@@ -1,4 +1,4 @@
-"""Data that comes with Celosia: handwritten digits and a small network that reads them.
+"""Data that comes with Celosia: handwritten digits and two small networks that read them.
 
 Their origin and licence are in README.md in this folder.
 """
@@ -36,7 +36,16 @@ def load_digits(split: Literal["test", "train"] = "test") -> tuple[np.ndarray, n
 
 def digits_network() -> FloatNetwork:
     """The trained network: 64 pixels, as :func:`load_digits` gives them, to ten classes."""
-    with resources.as_file(resources.files(__name__) / "digits_mlp.npz") as path:
+    return _read("digits_mlp.npz")
+
+
+def lenet_network() -> FloatNetwork:
+    """A network of LeNet-300-100's shape for the same pixels, pruned and with at most 15 values per layer beside 0."""
+    return _read("digits_lenet.npz")
+
+
+def _read(name: str) -> FloatNetwork:
+    with resources.as_file(resources.files(__name__) / name) as path:
         network = read_npz(path)
-    assert isinstance(network, FloatNetwork), "digits_mlp.npz holds a float network"
+    assert isinstance(network, FloatNetwork), f"{name} holds a float network"
     return network

@@ -113,9 +113,13 @@ class CompressedDense(IntegerMatrixLayer):
         """The output integer that stands for 0.0: 0."""
         return 0
 
-    @cached_property
+    @property
     def weights(self) -> np.ndarray:
         """The weights that the codes stand for: int16 (K, N), read-only."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
         if self.codebook is None:
             return self.codes
         return frozen(self.codebook.astype(np.int16)[self.codes], np.int16)

@@ -167,9 +167,19 @@ def test_extremes_of_scale(evaluate, weight, bias, inputs):
 
 
 def test_a_dead_layer_keeps_its_weights_in_range():
-    network = one_weight(1e6, -2e6, "relu")  # 0 for all calibration inputs, with weights far from 0
+    network = one_weight(1e9, -2e9, "relu")  # 0 for all calibration inputs, with weights far from 0
     layer = compress(network, [[1.0], [0.5]]).network.layers[0]
     assert 2**14 <= layer.weights.max() < 2**15
+
+
+def test_outputs_that_are_small_beside_the_weights(evaluate):
+    # parts of 1 cancel to 0.001, 30 steps of a 16-bit input: weights of 4 bits need a coarser output
+    layer = FloatDense(name="fc", weights=np.float32([[1.0], [-1.0]]), bias=[0])
+    network = FloatNetwork(name="n", layers=[layer], input_shape=(2,))
+    result = compress(network, [[1.0, 0.999]], Compression(weight_width=4, activation_width=16)).network
+    assert result.layers[0].weights.ravel().tolist() == [7, -7]
+    outputs = result.dequantize_output(evaluate(result, result.quantize_input([[1.0, 0.999], [0.999, 1.0]])))
+    np.testing.assert_allclose(outputs.ravel(), [0.001, -0.001], rtol=0.02)
 
 
 def test_half_of_a_step_rounds_up(evaluate):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from celosia.host.compression_report import compression_report
-from celosia.host.entries import Entries
+from celosia.host.entry_counts import EntryStream
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.errors import ModelError
 from celosia.host.models.ir import Dense, Network
@@ -112,7 +112,7 @@ def test_a_layer_of_zeros():
 def test_totals_and_given_entries():
     first = compressed("first")
     second = compressed("second", codes=((1, 2, 3), (0, 0, 0), (1, 0, 0), (0, 0, 3)))
-    given = Entries(codes=np.array([1, 1, 0, 2, 1]), indices=np.array([2, 0, 3, 0, 1]), pointers=12)
+    given = EntryStream(codes=np.array([1, 1, 0, 2, 1]), indices=np.array([2, 0, 3, 0, 1]), pointers=12)
     rows = report(first, second, index_width=3, pointer_width=16, entries={"first": given})
     assert [row["name"] for row in rows] == ["first", "second", "total"]
     assert (rows[0]["padding"], rows[0]["pointer_bytes"]) == (1, 24)

@@ -33,7 +33,7 @@ def test_its_widths_are_those_of_the_config():
     integers, inputs = prepare(digits_network(), IMAGES, sparse(codebook_width=None, activation_width=16))
     assert all(layer.codebook is None for layer in integers.layers)
     assert inputs.dtype == np.int16
-    with pytest.raises(ModelError, match='the outputs of layer "classes" reach down to .* uint8 has no negative'):
+    with pytest.raises(ModelError, match=r'the outputs of layer "classes" reach down to .* uint8 has no negative'):
         prepare(digits_network(), IMAGES, sparse(activation_width=8, activation_signed=False))
 
 

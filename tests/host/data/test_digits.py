@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from celosia.host.data import digits_network, load_digits
+from celosia.host.compress import Compression, compress
+from celosia.host.compression_report import compression_report
+from celosia.host.data import digits_network, lenet_network, load_digits
 from celosia.host.quantize import Quantization, quantize
 
 
@@ -50,3 +52,39 @@ def test_eight_bits_cost_less_than_half_a_point(evaluate, signed, rounding):
     hits = (outputs.argmax(axis=1) == labels).sum()
     assert hits >= 432 - 0.005 * len(labels), f"{hits} of {len(labels)}"
     assert max(layer.accumulator_width for layer in network.layers) <= 32
+
+
+DENSE_HITS = 441  # of the dense float network that the compressed one was made from, see host/data/README.md
+
+
+def test_lenet_is_pruned_and_shares_its_weights():
+    images, labels = load_digits()
+    network = lenet_network()
+    assert [layer.weights.shape for layer in network.layers] == [(64, 300), (300, 100), (100, 10)]
+    assert [np.count_nonzero(layer.weights) for layer in network.layers] == [1152, 900, 200]
+    assert all(len(np.unique(layer.weights)) == 16 for layer in network.layers)
+    assert (network.evaluate(images).argmax(axis=1) == labels).sum() == 441
+
+
+@pytest.mark.parametrize(("weight_width", "activation_width"), [(8, 8), (16, 8), (16, 16)])
+def test_lenet_in_integers(evaluate, weight_width, activation_width):
+    images, labels = load_digits()
+    model = lenet_network()
+    options = Compression(weight_width=weight_width, activation_width=activation_width)
+    result = compress(model, load_digits("train")[0], options)
+    for layer, shared, compressed in zip(model.layers, result.shared.layers, result.network.layers, strict=True):
+        assert np.array_equal(layer.weights, shared.weights)
+        assert len(compressed.codebook) == 16
+        assert compressed.nonzeros == np.count_nonzero(layer.weights)
+    outputs = evaluate(result.network, result.network.quantize_input(images))
+    hits = (outputs.argmax(axis=1) == labels).sum()
+    assert hits >= DENSE_HITS - 0.005 * len(labels), f"{hits} of {len(labels)}"
+
+
+def test_lenet_is_fifty_times_smaller():
+    options = Compression(weight_width=8)
+    network = compress(lenet_network(), load_digits("train")[0], options).network
+    total = compression_report(network)[-1]
+    assert total["bias_bytes"] == 2 * 410
+    assert (total["total_bytes"], total["total_bytes_huffman"]) == (4443, 3861)
+    assert total["ratio_huffman"] > 50

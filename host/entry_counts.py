@@ -15,8 +15,8 @@ from celosia.host.models.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entries:
-    """Entries of a layer as a packer made them.
+class EntryStream:
+    """Entries of a layer as a packer made them, of all PEs.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def count_entries(layer: CompressedDense, index_width: int, *, per_input: bool) 
     return EntryCounts(codes=codes, indices=indices, pointers=K + 1 if per_input else 0)
 
 
-def count_given(layer: CompressedDense, index_width: int, entries: Entries) -> EntryCounts:
+def count_given(layer: CompressedDense, index_width: int, entries: EntryStream) -> EntryCounts:
     """Count the entries that a packer made of a layer.
 
     Raises

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from celosia.host.entries import Entries, code_width, count_entries, count_given
+from celosia.host.entry_counts import EntryStream, code_width, count_entries, count_given
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.errors import ModelError
 
@@ -82,7 +82,7 @@ def test_code_width(values, width):
 
 def test_given_entries():
     layer = layer_of(np.ones((2, 2)))
-    given = Entries(codes=np.array([1, 0, 15]), indices=np.array([3, 15, 3]), pointers=9)
+    given = EntryStream(codes=np.array([1, 0, 15]), indices=np.array([3, 15, 3]), pointers=9)
     counts = count_given(layer, 4, given)
     assert (counts.entries, counts.pointers) == (3, 9)
     assert counts.codes[[0, 1, 15]].tolist() == [1, 1, 1]
@@ -94,4 +94,4 @@ def test_given_entries():
     ):
         fields = {"codes": given.codes, "indices": given.indices, "pointers": 1} | changes
         with pytest.raises(ModelError, match=words):
-            count_given(layer, 4, Entries(**fields))
+            count_given(layer, 4, EntryStream(**fields))
