@@ -1,9 +1,10 @@
 """Fixed delays, and bit fields as Amaranth structures."""
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data
 
 from celosia.hw.fields import Fields
@@ -22,6 +23,19 @@ def delay(m: Module, value: Any, cycles: int, name: str, *, reset: bool = False,
         m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def select(index: Any, values: Iterable[Any]) -> Any:
+    """Return the value of that index, by two-way choices, which cost less than the shift that indexing an array is.
+
+    `values` are as many as `index` tells apart, or fewer if it is never beyond them.
+    """
+    level, bit = list(values), 0
+    while len(level) > 1:
+        pairs = [Mux(index[bit], high, low) for low, high in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + ([level[-1]] if len(level) % 2 else [])
+        bit += 1
+    return level[0]
 
 
 def latch(m: Module, strobe: Value, source: data.View, *names: str) -> SimpleNamespace:

@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.memory import Scratchpad, address_width
-from celosia.hw.pipeline import delay
+from celosia.hw.pipeline import delay, select
 from celosia.hw.timing import READ_LATENCY
 
 PRODUCT_CYCLES = 3  # from a row to the product that is added to it
@@ -90,8 +90,7 @@ class Accumulators(wiring.Component):
         same = []  # by age: the row came that many cycles before, too
         for age in range(1, _BEHIND + 1):
             same.append(delay(m, valids[age] & (rows[age] == rows[0]), READ_LATENCY, f"same_{age}"))
-        bank_bits = (self.banks - 1).bit_length()
-        read: Any = self.sums[rows[READ_LATENCY][:bank_bits]] if bank_bits else self.sums[0]
+        read = select(rows[READ_LATENCY], (self.sums[bank] for bank in range(self.banks)))
         # In the cycle in which the row was read, `total` belongs to the row two before.
         newest: Any = read
         older = [total, delay(m, total, 1, "total_1"), delay(m, total, 2, "total_2")]

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import address_width, read_port, write_port
-from celosia.hw.pipeline import delay, latch, struct_of
+from celosia.hw.pipeline import delay, latch, select, struct_of
 from celosia.hw.sparse.config import SparseConfig
 from celosia.hw.sparse.layer import layer_fields
 from celosia.hw.sparse.timing import FLUSH_CYCLES, merge_cycles
@@ -184,9 +184,7 @@ class Drain(wiring.Component):
             results = []
             for lane in range(engine.pes):
                 group, offset = divmod(lane, share)
-                banks = data.ArrayLayout(signed(total_width), engine.group // share)
-                options = banks(Cat(level[group][index] for index in range(offset, engine.group, share)))
-                mine = options[bank >> depth] if engine.group > share else options[0]
+                mine = select(bank[depth:], (level[group][index] for index in range(offset, engine.group, share)))
                 result = Signal(signed(total_width), name=f"chosen_{depth}_{lane}", reset_less=True)
                 with m.If(self._awake):
                     m.d.sync += result.eq(Mux(layer.group == depth, mine, chosen[lane]) if chosen else mine)
