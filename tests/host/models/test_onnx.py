@@ -137,8 +137,9 @@ def test_sixteen_bit_activations(random_mlp, tmp_path, evaluate):
     assert (network.input_dtype, network.output_dtype) == ("uint16", "uint16")
     inputs = some_inputs()
     ours = network.dequantize_output(evaluate(network, network.quantize_input(inputs)))
-    # onnxruntime computes this graph in float32, whose 24 bits do not hold the sums exactly: one step may differ
-    assert np.abs(ours - run(path, inputs)).max() <= 1.001 * network.output_scale
+    # onnxruntime computes this graph in float32, whose 24 bits do not hold the sums exactly: one step may differ. From
+    # 1.32 on its optimizer turns it into one that is off by hundreds of steps.
+    assert np.abs(ours - run(path, inputs, "ORT_DISABLE_ALL")).max() <= 1.001 * network.output_scale
 
 
 def test_the_scale_and_zero_point_of_the_input_reach_the_network(random_mlp, tmp_path):
