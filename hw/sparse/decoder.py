@@ -130,7 +130,7 @@ class HuffmanDecoder(wiring.Component):
             m.d.sync += self.entry[:code_width].eq(symbol)
         with m.If(arrived == Kind.INDEX):
             m.d.sync += self.entry[code_width:].eq(symbol)
-        with m.If(final & crc.good):
+        with m.If(final & crc.good & ~self.corrupt):
             m.d.sync += self.done.eq(1)
 
         # Where all codes of the greatest length are below these bits, no code begins like them.

@@ -36,8 +36,9 @@ CRC_BYTES = 4
 PRIMING_SYMBOLS = 3
 """Symbols of one bit that a decoder takes before the first of its stream, to fill its pipeline."""
 
-LOOKAHEAD = 8 - 1 + 4 * MAX_CODE_LENGTH
-"""Bits that a decoder looks at from the multiple of 8 bits at or before the symbol that it takes: four symbols."""
+LOOKAHEAD = 8 - 1 + 4 * MAX_CODE_LENGTH - 1
+"""Bits that a decoder looks at from the multiple of 8 bits at or before the symbol that it takes: four symbols, but for
+the last bit, which tells no lengths apart."""
 
 DONE_CYCLES = READ_LATENCY + 5
 """From the step that takes the last byte of the last CRC to the first cycle in which the loader is idle."""
@@ -66,7 +67,7 @@ class EncodedFormat:
 
     @property
     def unit_chunks(self) -> int:
-        """Chunks that a decoder puts together, so that two units show it four symbols; a stream has whole units."""
+        """Chunks that a decoder puts together, enough for three symbols; a stream has whole units."""
         return -(-(3 * MAX_CODE_LENGTH - 1) // self.chunk_width)
 
     @property

@@ -92,8 +92,8 @@ class SymbolWindow(wiring.Component):
 
         near = Signal(LOOKAHEAD - MAX_CODE_LENGTH, reset_less=True)  # from `fine` bits before the front on
         fine = Signal(COARSE, reset_less=True)
-        head = Signal(2 * MAX_CODE_LENGTH, reset_less=True)  # from the front on
-        following = Signal(MAX_CODE_LENGTH)  # from the next symbol on
+        head = Signal(2 * MAX_CODE_LENGTH - 1, reset_less=True)  # from the front on
+        following = Signal(MAX_CODE_LENGTH - 1)  # from the next symbol on
         longer = Signal(MAX_CODE_LENGTH - 1)  # whether the symbol at the front is longer than 1, 2, … bits
         m.d.comb += [
             step.eq(running & there),
@@ -127,7 +127,7 @@ class SymbolWindow(wiring.Component):
         take, move, whole = Signal(), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~(has_1 & has_2) | ~running),
-            take.eq(self.i.valid & self.i.ready & running),
+            take.eq(self.i.valid & self.i.ready),
             move.eq(advance | ~has_1),
             whole.eq(take & (chunks == tables.unit_chunks - 1)),
         ]

@@ -121,9 +121,9 @@ def test_round_trip(seed: int) -> None:
 def test_no_python_per_symbol() -> None:
     text = np.minimum(np.random.default_rng(SEED).geometric(0.2, 1_500_000) - 1, 255)
     code = CanonicalCode.of(text, 256)
-    start = time.perf_counter()
+    start = time.process_time()  # others may be busy on the same cores
     bits, lengths = code.encode(text)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert len(bits) == int(lengths.sum())
 
 
