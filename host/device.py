@@ -44,6 +44,8 @@ class Status:
         The same cycles by cause: they sum to `cycles`.
     saturated : bool
         Whether an accumulator saturated in the last run.
+    failure : StatusCode
+        Why the device ended the last run by itself; OK if it did not.
     """
 
     state: State
@@ -51,6 +53,7 @@ class Status:
     cycles: int
     causes: Mapping[str, int]
     saturated: bool = False
+    failure: StatusCode = StatusCode.OK
 
 
 class Device:
@@ -148,10 +151,8 @@ class Device:
         self._program = None  # until all of it is there
         self._link.exchange(list(itertools.chain(*images)))
         if program.load_stream is not None:
-            self._run([*self._transfers.loading_run(program), Request(opcode=Opcode.STATUS, target=WAIT)])
-            error = self.status().error
-            if error is not StatusCode.OK:
-                raise DeviceError(f"the device could not load the weights: {error.sentence}.")
+            answers = self._run([*self._transfers.loading_run(program), Request(opcode=Opcode.STATUS, target=WAIT)])
+            self._check_end("load the weights", self._status(answers[-1]))
         self._program = program
 
     def run(self, values: np.ndarray) -> tuple[np.ndarray, Status]:
@@ -199,8 +200,9 @@ class Device:
             *transfers.reads("outputs", program.output_words),
         ]
         answers = self._run(requests)
-        report = next(answer for answer in answers if answer.opcode == Opcode.STATUS)
-        return self._results(answers), self._status(report)
+        status = self._status(next(answer for answer in answers if answer.opcode == Opcode.STATUS))
+        self._check_end("end the run", status)
+        return self._results(answers), status
 
     def run_stream(self, inputs: Words) -> tuple[Words, Status]:
         """Run iterations whose inputs and results stream, so that transfers overlap with computing.
@@ -225,7 +227,9 @@ class Device:
         answers: list[Answer] = []
         while batch := list(itertools.islice(requests, BATCH)):
             answers += self._run(batch)
-        return self._results(answers), self._status(answers[-1])
+        status = self._status(answers[-1])
+        self._check_end("end the run", status)
+        return self._results(answers), status
 
     def status(self, *, wait: bool = False) -> Status:
         """Ask for the state, the first error since the last reset, and the counters of the last run.
@@ -269,7 +273,20 @@ class Device:
             cycles=report.total_cycles,
             causes=causes,
             saturated=report.saturated,
+            failure=report.failure,
         )
+
+    def _check_end(self, what: str, status: Status) -> None:
+        """Refuse the results of a run that the device gave up.
+
+        Raises
+        ------
+        DeviceError
+            It did; what there is of an error is forgotten.
+        """
+        if status.failure is not StatusCode.OK:
+            self.reset()
+            raise DeviceError(f"the device could not {what}: {status.failure.sentence}.")
 
     def _one(self, request: Request) -> Answer:
         return self._link.exchange([request])[0]

@@ -271,6 +271,8 @@ class StatusReport:
         Cycles of the last run (48 bits).
     saturated : bool
         Whether an accumulator saturated in the last run.
+    failure : StatusCode
+        Why the device ended the last run by itself, WATCHDOG or CORRUPT; OK if it did not.
     cause_cycles : tuple of int
         Cycles by cause, in the order of `AcceleratorConfig.causes` (48 bits each); their sum is `total_cycles`.
     """
@@ -280,10 +282,15 @@ class StatusReport:
     total_cycles: int
     cause_cycles: tuple[int, ...]
     saturated: bool = False
+    failure: StatusCode = StatusCode.OK
 
     def encode(self) -> bytes:
-        """Return the payload: state, error, number of causes and `saturated`, a byte each, then counters of 64 bits."""
-        head = struct.pack("<BBBB", self.state, self.error, len(self.cause_cycles), self.saturated)
+        """Return the payload: state, error, number of causes, last run, a byte each; then counters of 64 bits.
+
+        The byte of the last run has `saturated` in bit 0 and `failure` in its upper half.
+        """
+        last_run = self.saturated | self.failure << 4
+        head = struct.pack("<BBBB", self.state, self.error, len(self.cause_cycles), last_run)
         return head + struct.pack(f"<{1 + len(self.cause_cycles)}Q", self.total_cycles, *self.cause_cycles)
 
     @classmethod
@@ -296,7 +303,7 @@ class StatusReport:
             Its length or one of its codes is impossible.
         """
         try:
-            state, error, causes, saturated = struct.unpack_from("<BBBB", payload)
+            state, error, causes, last_run = struct.unpack_from("<BBBB", payload)
             total, *cycles = struct.unpack_from(f"<{1 + causes}Q", payload, 4)
             code = StatusCode(error)  # type: ignore[call-arg]
             return cls(
@@ -304,7 +311,8 @@ class StatusReport:
                 error=code,
                 total_cycles=total,
                 cause_cycles=tuple(cycles),
-                saturated=bool(saturated),
+                saturated=bool(last_run & 1),
+                failure=StatusCode(last_run >> 4),  # type: ignore[call-arg]
             )
         except (struct.error, ValueError) as error_found:
             raise ProtocolError(f"a status of {len(payload)} bytes cannot be read: {error_found}.") from None

@@ -93,6 +93,7 @@ class CommandProcessor(wiring.Component):
             self._report.busy.eq(core.busy),
             self._report.error.eq(self._error),
             self._report.saturated.eq(core.saturated),
+            self._report.failure.eq(self._failure),
             self._report.total_cycles.eq(core.total_cycles),
             self._report.cause_cycles.eq(core.cause_cycles),
         ]

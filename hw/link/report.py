@@ -46,6 +46,8 @@ class Report(wiring.Component):
     busy : Signal(1), in
     error : Signal(8), in
     saturated : Signal(1), in
+    failure : Signal(8), in
+        StatusCode, below 16.
     total_cycles, cause_cycles : Signal, in
         Counters of 48 bits. They are not held while they are read: exact when no run is in progress.
     address : Signal, in
@@ -57,6 +59,7 @@ class Report(wiring.Component):
     busy: Signal
     error: Signal
     saturated: Signal
+    failure: Signal
     total_cycles: Signal
     cause_cycles: data.View
     address: Signal
@@ -70,6 +73,7 @@ class Report(wiring.Component):
                 "busy": In(1),
                 "error": In(8),
                 "saturated": In(1),
+                "failure": In(8),
                 "total_cycles": In(48),
                 "cause_cycles": In(data.ArrayLayout(unsigned(48), self._causes)),
                 "address": In(range(self.words)),
@@ -83,7 +87,8 @@ class Report(wiring.Component):
         chosen = Signal(len(counters))  # one hot: gates and ORs take a third of the LUTs of a multiplexer
         counter = Signal(48, reset_less=True)
         is_head, is_high = Signal(2, reset_less=True), Signal(2, reset_less=True)
-        head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8), self.saturated)
+        last_run = Cat(self.saturated, Const(0, 3), self.failure[:4])
+        head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8), last_run)
         m.d.sync += [
             *(chosen[index].eq((self.address - 1) >> 1 == index) for index in range(len(counters))),
             counter.eq(reduce(or_, (value & pick.replicate(48) for value, pick in zip(counters, chosen, strict=True)))),

@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.memory import Scratchpad, write_port
-from celosia.hw.pipeline import delay
+from celosia.hw.pipeline import delay, select
 from celosia.hw.sparse.byte_crc import ByteCrc
 from celosia.hw.sparse.config import MAX_CODE_LENGTH
 from celosia.hw.sparse.table_loader import codes_layout
@@ -101,10 +101,12 @@ class HuffmanDecoder(wiring.Component):
         offset = Signal(self.tables.rank_width, reset_less=True)
         rank = Signal(self.tables.rank_width)
         behind = Signal(range(MAX_CODE_LENGTH))  # bits that belong to the next symbol
+        lengths = range(MAX_CODE_LENGTH)
+        offsets = [select(length, (self.codes[which].offsets[each] for each in lengths)) for which in range(2)]
         m.d.comb += behind.eq(MAX_CODE_LENGTH - 1 - length)
         m.d.sync += [
             number.eq(Cat(reversed(bits)) >> behind),
-            offset.eq(Mux(kind == Kind.INDEX, self.codes[1].offsets[length], self.codes[0].offsets[length])),
+            offset.eq(Mux(kind == Kind.INDEX, offsets[1], offsets[0])),
         ]
         m.d.comb += [
             rank.eq(number + offset),

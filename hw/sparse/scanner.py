@@ -84,7 +84,7 @@ class Scanner(wiring.Component):
     def _read(self, m: Module, take: Signal) -> Any:
         """Read words as long as there is room for them, and return what arrives in the queue's cycle."""
         layer = latch(m, self.start, self.layer, "source_words", "source_pitch", "pointers")
-        words = Signal.like(layer.source_words)  # left of this vector
+        words = Signal.like(layer.source_words, reset_less=False)  # left of this vector
         vectors = Signal.like(self.layer.vectors)  # left, this one included
         vector_address = Signal.like(self.source.address, reset_less=True)
         number = Signal.like(self.number, reset_less=True)
