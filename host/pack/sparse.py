@@ -518,13 +518,16 @@ def activation_offset(config: AcceleratorConfig, dtype: str) -> int:
     CompileError
         The type does not fit the engine's activations.
     """
-    engine = _engine(config)
+    _check_dtype(_engine(config), dtype)
+    return 0
+
+
+def _check_dtype(engine: SparseConfig, dtype: str) -> None:
     low, high = integer_range(dtype)
     smallest, largest = engine.activation_range
     if low < smallest or high > largest:
         kind = f"{'' if engine.activation_signed else 'u'}int{engine.activation_width}"
         raise CompileError(f"{dtype} activations do not fit the config's, which are {kind}.")
-    return 0
 
 
 def check_layer(engine: SparseConfig, layer: Any) -> CompressedDense:
@@ -549,6 +552,11 @@ def check_layer(engine: SparseConfig, layer: Any) -> CompressedDense:
             f"layer {name!r} has a codebook of {len(layer.codebook)} weights; codebook_width={engine.codebook_width} "
             f"holds {1 << (engine.codebook_width or 0)}."
         )
+    for dtype in (layer.input_dtype, layer.output_dtype):
+        try:
+            _check_dtype(engine, dtype)
+        except CompileError as error:
+            raise CompileError(f"layer {name!r}: {error}") from None
     weights = layer.codes if layer.codebook is None else layer.codebook
     _check_fit(name, "weights", weights, "weight_width", engine.weight_width)
     _check_fit(name, "biases", rounding_bias(layer), "accumulator_width", engine.accumulator_width)

@@ -17,8 +17,8 @@ from celosia.hw.timing import READ_LATENCY
 class CodebookReader(wiring.Component):
     """Writes a codebook's weights to the PEs, one per cycle, the first READ_LATENCY + 1 cycles after `start`.
 
-    `ready` says that whatever is broadcast from now on meets a complete codebook: it rises `codebook_cycles` after
-    `start`, as the last weights are still on their way.
+    `ready` says that whatever is broadcast from the next cycle on meets a complete codebook: it rises `codebook_cycles`
+    after `start`, as the last weights are still on their way.
     """
 
     start: Signal

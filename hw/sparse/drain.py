@@ -205,21 +205,23 @@ class Drain(wiring.Component):
         return total
 
     def _finish(self, m: Module, layer: Any, lane: int, merged: Any, biases: Any) -> Signal:
-        """Add the bias, shift, and clamp: an activation three cycles later."""
+        """Add the bias, shift, compare, and choose: an activation four cycles later."""
         engine = self.engine
         bias = biases.word_select(lane, engine.bias_width).as_signed()
         total = Signal(signed(len(merged) + 1), name=f"total_{lane}", reset_less=True)
         shifted = Signal.like(total, name=f"shifted_{lane}")
-        result = Signal(
-            Shape(engine.activation_width, engine.activation_signed), name=f"result_{lane}", reset_less=True
-        )
+        shape = Shape(engine.activation_width, engine.activation_signed)
+        inside = Signal(shape, name=f"inside_{lane}", reset_less=True)
+        result = Signal(shape, name=f"result_{lane}", reset_less=True)
+        high, low = Signal(name=f"high_{lane}", reset_less=True), Signal(name=f"low_{lane}", reset_less=True)
         with m.If(self._awake):
             m.d.sync += [
                 total.eq(merged + bias),
                 shifted.eq(total >> layer.shift),
-                result.eq(
-                    Mux(shifted > layer.maximum, layer.maximum, Mux(shifted < layer.minimum, layer.minimum, shifted))
-                ),
+                high.eq(shifted > layer.maximum),
+                low.eq(shifted < layer.minimum),
+                inside.eq(shifted),
+                result.eq(Mux(high, layer.maximum, Mux(low, layer.minimum, inside))),
             ]
         return result
 

@@ -76,7 +76,7 @@ class SparseEngine(wiring.Component):
             *("source_is_activations", "rows", "encoded", "codebook", "relative", "keep_empty", "queue_limit"),
         )
         self._loading = Signal()  # the step's weights are being loaded
-        self._blocked = Signal()  # weights or codes are not there yet
+        self._blocked = Signal()  # weights or codes were not there yet a cycle ago
         self._push, self._barrier = Signal(), Signal()
         self._take_layers(m)
         self._load(m)
@@ -118,9 +118,9 @@ class SparseEngine(wiring.Component):
             self._loading.eq(loading & ~loader.idle),
             codebook.start.eq(Mux(self.layer_take, ~layer.encoded, awaited & ~self._loading)),
             codebook.base.eq(Mux(self.layer_take, layer.codebook, self._layer.codebook)),
-            self._blocked.eq(self._loading | awaited | ~codebook.ready),
             self.corrupt.eq(loader.corrupt),
         ]
+        m.d.sync += self._blocked.eq(self._loading | awaited | ~codebook.ready)
         with m.If(self.layer_take):
             m.d.sync += [ahead.eq(0), awaited.eq(layer.encoded), loading.eq(loader.start | ~loader.idle)]
         with m.Else():

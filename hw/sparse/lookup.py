@@ -17,10 +17,10 @@ from celosia.hw.timing import READ_LATENCY
 
 
 def span_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Return the layout of a PE's entries of a column: the first one's address, and how many there are."""
+    """Return the layout of a PE's entries of a column: the first one's address, how many there are, and if any."""
     assert isinstance(config.engine, SparseConfig)
     return data.StructLayout(
-        {"start": config.weight_depth.bit_length(), "length": config.engine.accumulator_rows.bit_length()}
+        {"start": config.weight_depth.bit_length(), "length": config.engine.accumulator_rows.bit_length(), "any": 1}
     )
 
 
@@ -86,11 +86,20 @@ class ColumnLookup(wiring.Component):
                 spans[pe].length.eq(Mux(is_odd, low, high) - Mux(is_odd, high, low)),
             ]
         told = delay(m, Cat(self.value, self.barrier), READ_LATENCY + 1, "told")
+        offered: Any = Signal(spans.shape())
         m.d.comb += [
+            offered.eq(spans),
+            *(offered[pe].any.eq(spans[pe].length != 0) for pe in range(self.engine.pes)),
             queue.w_en.eq(delay(m, self.valid, READ_LATENCY + 1, "valid", reset=True)),
-            queue.w_data.eq(Cat(spans, told)),
-            Cat(self.head_spans, self.head_value, self.head_barrier).eq(queue.r_data),
-            self.head_valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.pop),
+            queue.w_data.eq(Cat(offered, told)),
+            queue.r_en.eq(queue.r_rdy & (~self.head_valid | self.pop)),
         ]
+        # The head is in registers: it goes to all PEs and back in one cycle.
+        with m.If(queue.r_en):
+            m.d.sync += [
+                self.head_valid.eq(1),
+                Cat(self.head_spans, self.head_value, self.head_barrier).eq(queue.r_data),
+            ]
+        with m.Elif(self.pop):
+            m.d.sync += self.head_valid.eq(0)
         return m

@@ -110,26 +110,36 @@ class SparsePE(wiring.Component):
         left = Signal.like(self.span.length)
         value = Signal.like(self.value, reset_less=True)
         first, empty = Signal(reset_less=True), Signal(reset_less=True)
-        take = Signal()
-        wanted = (self.span.length != 0) | self.keep_empty
+        ends = Signal(init=1)  # at most one entry is left
+        pushed, take = Signal(), Signal()
+        level, limit = queue.r_level, self.limit
         m.d.comb += [
-            queue.w_en.eq(self.push & wanted),
+            pushed.eq(self.push & (self.span.any | self.keep_empty)),
+            queue.w_en.eq(pushed),
             queue.w_data.eq(Cat(self.span, self.value)),
             queue.r_en.eq(take),
-            take.eq(queue.r_rdy & (left <= 1)),
-            self.full.eq(queue.r_level >= self.limit),
+            take.eq(queue.r_rdy & ends),
             self.idle.eq(~queue.r_rdy & (left == 0)),
         ]
+        # A full queue stops all PEs in the same cycle: that it is full must be in a register, whatever is pushed.
+        m.d.sync += self.full.eq(
+            Mux(
+                pushed,
+                Mux(take, level >= limit, level + 1 >= limit),
+                Mux(take, level >= limit + 1, level >= limit),
+            )
+        )
         with m.If(take):
             m.d.sync += [
                 self.address.eq(head.span.start),
-                left.eq(Mux(head.span.length == 0, 1, head.span.length)),
-                empty.eq(head.span.length == 0),
+                left.eq(Mux(head.span.any, head.span.length, 1)),
+                ends.eq(head.span.length <= 1),
+                empty.eq(~head.span.any),
                 value.eq(head.value),
                 first.eq(1),
             ]
         with m.Elif(left != 0):
-            m.d.sync += [self.address.eq(self.address + 1), left.eq(left - 1), first.eq(0)]
+            m.d.sync += [self.address.eq(self.address + 1), left.eq(left - 1), ends.eq(left <= 2), first.eq(0)]
         return left != 0, first, empty, value
 
     def _compute(self, m: Module, valid: Any, first: Any, value: Any) -> None:

@@ -1,5 +1,7 @@
 """Scanner: finds the activations that are not zero, and sends one per cycle."""
 
+from collections.abc import Callable, Iterable
+from operator import add, or_
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal
@@ -63,10 +65,16 @@ class Scanner(wiring.Component):
 
     @property
     def _found_word(self) -> data.StructLayout:
-        """A word on its way to the detector: its lanes, which of them are not zero, the first one's pointer number."""
+        """A word on its way to the detector: its lanes, which and how many are not zero, lane 0's pointer number."""
         lanes = self.engine.pes
         return data.StructLayout(
-            {"lanes": self.engine.activation_word_width, "mask": lanes, "number": len(self.number), "last": 1}
+            {
+                "lanes": self.engine.activation_word_width,
+                "mask": lanes,
+                "count": lanes.bit_length(),
+                "number": len(self.number),
+                "last": 1,
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -115,20 +123,24 @@ class Scanner(wiring.Component):
             ]
 
         arrived: Any = Signal(self._found_word)
-        told = delay(m, Cat(number, last), READ_LATENCY + 1, "told")
-        valid = delay(m, read, READ_LATENCY + 1, "arrived", reset=True)
-        lanes = delay(m, self.source.data, 1, "lanes")
+        late = READ_LATENCY + 2  # read, find what is not zero, count it
+        width, lanes = self.engine.activation_width, range(self.engine.pes)
         mask = Signal(self.engine.pes, reset_less=True)
-        width = self.engine.activation_width
-        m.d.sync += mask.eq(Cat(self.source.data.word_select(lane, width).any() for lane in range(self.engine.pes)))
-        m.d.comb += [
-            arrived.lanes.eq(lanes),
-            arrived.mask.eq(mask),
-            Cat(arrived.number, arrived.last).eq(told),
+        count = Signal(self.engine.pes.bit_length(), reset_less=True)
+        m.d.sync += [
+            mask.eq(Cat(self.source.data.word_select(lane, width).any() for lane in lanes)),
+            count.eq(_tree(add, (mask[lane] for lane in lanes))),
         ]
+        m.d.comb += [
+            arrived.lanes.eq(delay(m, self.source.data, 2, "lanes")),
+            arrived.mask.eq(delay(m, mask, 1, "mask")),
+            arrived.count.eq(count),
+            Cat(arrived.number, arrived.last).eq(delay(m, Cat(number, last), late, "told")),
+        ]
+        valid = delay(m, read, late, "arrived", reset=True)
         queue = m.submodules.queue
         m.d.comb += [
-            queue.w_en.eq(valid & (mask.any() | arrived.last)),
+            queue.w_en.eq(valid & ((count != 0) | arrived.last)),
             dropped.eq(valid & ~queue.w_en),
         ]
         m.d.sync += room.eq(room - read + dropped + take)
@@ -138,21 +150,26 @@ class Scanner(wiring.Component):
         """Send the lowest lane that is not zero, then forget it; at last the barrier."""
         word: Any = Signal(self._found_word, reset_less=True)
         here, done = Signal(), Signal()
+        none, one = Signal(reset_less=True), Signal(reset_less=True)  # left of the word: in registers, to be known soon
         lowest = Signal(self.engine.pes)
-        rest = Signal(self.engine.pes)
+        offered = self._found_word(queue.r_data)
         m.d.comb += [
             lowest.eq(word.mask & -word.mask),
-            rest.eq(word.mask & (word.mask - 1)),
             self.found.eq(here & self.allow),
-            done.eq(self.found & ((word.mask == 0) | ((rest == 0) & ~word.last))),
+            done.eq(self.found & (none | (one & ~word.last))),
             take.eq(queue.r_rdy & (~here | done)),
         ]
         with m.If(self.found):
-            m.d.sync += word.mask.eq(rest)
+            m.d.sync += [
+                word.mask.eq(word.mask & (word.mask - 1)),
+                word.count.eq(word.count - 1),
+                none.eq(word.count == 1),
+                one.eq(word.count == 2),
+            ]
         with m.If(take):
-            m.d.sync += [here.eq(1), word.eq(queue.r_data)]
+            m.d.sync += [here.eq(1), word.eq(offered), none.eq(offered.count == 0), one.eq(offered.count == 1)]
         with m.Elif(self.start & (self.layer.source_words == 0)):
-            m.d.sync += [here.eq(1), word.mask.eq(0), word.last.eq(1)]
+            m.d.sync += [here.eq(1), word.mask.eq(0), word.last.eq(1), none.eq(1), one.eq(0)]
         with m.Elif(done):
             m.d.sync += here.eq(0)
 
@@ -163,19 +180,19 @@ class Scanner(wiring.Component):
         lane = Signal(range(self.engine.pes), reset_less=True)
         picks = range(self.engine.pes)
         m.d.sync += [
-            value.eq(_any(lanes.word_select(pick, width) & chosen[pick].replicate(width) for pick in picks)),
+            value.eq(_tree(or_, (lanes.word_select(pick, width) & chosen[pick].replicate(width) for pick in picks))),
             lane.eq(Cat(Cat(chosen[pick] for pick in picks if pick >> bit & 1).any() for bit in range(len(lane)))),
             self.number.eq(delay(m, word.number, 2, "word_number") + lane),
             self.value.eq(value),
-            self.barrier.eq(delay(m, word.mask == 0, 2, "is_barrier")),
+            self.barrier.eq(delay(m, none, 2, "is_barrier")),
             self.valid.eq(delay(m, self.found, 2, "found", reset=True)),
         ]
 
 
-def _any(values: Any) -> Any:
-    """Return the OR of some values, as a balanced tree."""
+def _tree(operation: Callable[[Any, Any], Any], values: Iterable[Any]) -> Any:
+    """Return the values put together by an operation, two and two, in as few levels as can be."""
     level = list(values)
     while len(level) > 1:
-        pairs = [a | b for a, b in zip(level[::2], level[1::2], strict=False)]
+        pairs = [operation(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]
         level = pairs + ([level[-1]] if len(level) % 2 else [])
     return level[0]

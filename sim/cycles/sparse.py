@@ -80,7 +80,7 @@ class EngineTimes:
         if self.engine.codebook_width is not None:
             begin = ready if step["encoded"] else take
             ready = max(ready, begin + codebook_cycles(self.engine))
-        walk = _Walk(self.engine, step, work, take, ready)
+        walk = _Walk(self.engine, step, work, take, ready + 1)
         done = walk.run()
         return done, walk.causes(done)
 

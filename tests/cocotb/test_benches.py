@@ -1,6 +1,7 @@
 """The benches, each on the Verilog of a small component, simulated by a program that knows nothing of Amaranth."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,8 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.requantize import Requantizer
+from celosia.hw.sparse.config import SparseConfig
+from celosia.hw.sparse.pe import SparsePE
 from celosia.hw.systolic.array import SystolicArray
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.pe import PE
@@ -46,6 +49,27 @@ def test_array(shape: dict[str, int], run_bench: Bench) -> None:
 )
 def test_requantizer(widths: dict[str, int], run_bench: Bench) -> None:
     run_bench(Requantizer(RequantizerConfig(**widths)), "requantizer", "bench_requantizer", widths)
+
+
+SPARSE = {"pes": 1, "index_width": 4, "accumulator_rows": 32, "accumulator_width": 32}
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {**SPARSE, "queue_depth": 3},
+        pytest.param({**SPARSE, "pes": 4, "group": 4, "queue_depth": 1, "codebook_width": 2}, marks=pytest.mark.slow),
+        pytest.param(
+            {**SPARSE, "accumulator_width": 24, "activation_width": 8, "activation_signed": False},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=str,
+)
+def test_sparse_pe(engine: dict[str, Any], run_bench: Bench) -> None:
+    given = {"engine": engine, "weight_depth": 1024}
+    config = AcceleratorConfig(**{**given, "engine": SparseConfig(**engine)})
+    run_bench(SparsePE(config), "sparse_pe", "bench_sparse_pe", given)
 
 
 DEVICE = {

@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,15 @@ from celosia.sim.core import CoreSimulator, Stalls
 CYCLES = 200_000  # more than any case takes
 
 Inputs = Callable[[np.random.Generator, int], np.ndarray]  # draws a batch of that many
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """A run that gave what the models say: its program, outputs (n, N) and cycles by cause."""
+
+    program: Program
+    outputs: np.ndarray
+    causes: dict[str, int]
 
 
 @functools.cache
@@ -52,30 +63,55 @@ def run_case(
     stalls = Stalls(
         **{name: float(rng.choice([0, 0.1, 0.5, 0.9])) for name in ("inputs", "weights", "results")}, seed=seed
     )
-    gates = stalls.gates(config, CYCLES)
-    simulator = core(config)
     about = f"seed {seed}, {[layer.shape for layer in program.layers]}, {stalls}, streaming {stream}, {options}"
+    load(program, stalls, about)
+    return program, run(program, x, stream, stalls, about).causes
+
+
+def load(program: Program, stalls: Stalls | None = None, about: str = "") -> None:
+    """Write a program's images into the core's memories, and run its loads, if it has some."""
+    simulator = core(program.config)
+    if simulator.sim.get("busy"):  # a case before failed
+        simulator.sim.reset()
     for memory, image in program.image.items():
         simulator.write(memory, image)
     if program.load_stream is not None:
         loaded = simulator.run(program.load_parameters(), weights=program.load_stream, stalls=stalls, limit=CYCLES)
+        gates = (stalls or Stalls()).gates(program.config, CYCLES)
         assert loaded.causes == reference.predict_loads(program, gates=gates).causes, about
-    iterations = -(-batch // program.vectors)
-    run = program.run_parameters(iterations, stream=stream)
+
+
+def run(program: Program, x: np.ndarray, stream: bool, stalls: Stalls | None, about: str = "") -> Outcome:
+    """Run a loaded program after a reset, and compare."""
+    simulator = core(program.config)
+    iterations = -(-len(x) // program.vectors)
     words = program.pack_inputs(x)
     weights = None if program.weight_stream is None else np.concatenate([program.weight_stream] * iterations)
     if not stream:
         simulator.write("inputs", words)
-    result = simulator.run(run, inputs=words if stream else None, weights=weights, stalls=stalls, limit=CYCLES)
-    outputs = result.results if stream else simulator.read("outputs", program.output_words)
-    golden = reference.golden(program, x)
-    np.testing.assert_array_equal(program.unpack_outputs(outputs, batch), golden, err_msg=about)
+    result = simulator.run(
+        program.run_parameters(iterations, stream=stream),
+        inputs=words if stream else None,
+        weights=weights,
+        stalls=stalls,
+        limit=CYCLES,
+    )
+    results = result.results if stream else simulator.read("outputs", program.output_words)
+    outputs = program.unpack_outputs(results, len(x))
+    np.testing.assert_array_equal(outputs, reference.golden(program, x), err_msg=about)
+    gates = (stalls or Stalls()).gates(program.config, CYCLES)
     cycles = reference.predict(program, x, stream=stream, gates=gates)
     assert result.causes == cycles.causes, about
     assert result.total_cycles == cycles.total == sum(result.causes.values()), about
-    return program, result.causes
+    return Outcome(program=program, outputs=outputs, causes=result.causes)
 
 
 @pytest.fixture(scope="session")
 def check_case() -> Callable[..., tuple[Program, dict[str, int]]]:
     return run_case
+
+
+@pytest.fixture(scope="session")
+def promise() -> SimpleNamespace:
+    """The parts of a case: the core of a config, the load of a program, and a run that is compared."""
+    return SimpleNamespace(core=core, load=load, run=run)

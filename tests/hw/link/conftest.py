@@ -31,14 +31,16 @@ from celosia.sim.device import LinkSimulation
 from celosia.sim.rtl import Model, build
 
 WATCHDOG = 1000  # cycles
+CLEARING = 60  # cycles after an abort in which the core is not ready, more than a RUN takes
 
 
 class EchoCore(wiring.Component):
     """Answers each streamed input with its complement; a run with `program` 1 never gives a result.
 
-    With `layers` 2 it takes inputs and weights only every fifth cycle, with `layers` 3 none at all. Streamed weights
-    are written to the ring in the weight memory. `total_cycles` counts the run's cycles, cause 0 those in which an
-    input was taken, cause 1 all others.
+    With `layers` 2 it takes inputs and weights only every fifth cycle, with `layers` 3 none at all; with 4, all weights
+    are corrupt, and with 5, it has saturated. Streamed weights are written to the ring in the weight memory.
+    `total_cycles` counts the run's cycles, cause 0 those in which an input was taken, cause 1 all others. A start while
+    it is not ready is lost.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -55,9 +57,10 @@ class EchoCore(wiring.Component):
         tempo = Signal(range(5))
         willing = Signal()
         idle = Signal(range(WATCHDOG + 1))
+        clearing = Signal(range(CLEARING + 1))
         taken, given, stored = Signal(), Signal(), Signal()
         m.d.comb += [
-            willing.eq(host.busy & ((run.layers < 2) | ((run.layers == 2) & (tempo == 0)))),
+            willing.eq(host.busy & (run.layers != 3) & ((run.layers != 2) | (tempo == 0))),
             host.i_inputs.ready.eq(willing & (inputs != 0) & queue.w_rdy),
             host.i_weights.ready.eq(willing),
             taken.eq(host.i_inputs.valid & host.i_inputs.ready),
@@ -68,8 +71,9 @@ class EchoCore(wiring.Component):
             host.o_results.valid.eq(queue.r_rdy & ~mute),
             host.o_results.payload.eq(queue.r_data),
             queue.r_en.eq(given),
-            host.ready.eq(1),
-            host.fault.eq(host.busy & (idle == WATCHDOG)),
+            host.ready.eq(clearing == 0),
+            host.corrupt.eq(stored & (run.layers == 4)),
+            host.fault.eq((host.busy & (idle == WATCHDOG)) | host.corrupt),
         ]
         m.d.sync += tempo.eq(Mux(tempo == 4, 0, tempo + 1))
         with m.If(host.busy):
@@ -83,9 +87,14 @@ class EchoCore(wiring.Component):
                 m.d.sync += ring.eq(Mux(ring == self.config.weight_depth - 1, run.ring_base, ring + 1))
             with m.If(((results == 0) & ~mute) | host.run_abort | host.fault):
                 m.d.sync += host.busy.eq(0)
-        with m.If(host.run_start):
+        with m.If(host.run_abort):
+            m.d.sync += clearing.eq(CLEARING)
+        with m.Elif(~host.ready):
+            m.d.sync += clearing.eq(clearing - 1)
+        with m.If(host.run_start & host.ready):
             m.d.sync += [
                 host.busy.eq(1),
+                host.saturated.eq(run.layers == 5),
                 host.total_cycles.eq(0),
                 host.cause_cycles.as_value().eq(0),
                 inputs.eq(run.iterations * run.input_words),

@@ -125,6 +125,7 @@ def test_watchdog_ends_every_wait(link, packets, kind):
     assert [answers[1].status, answers[3].status] == [expected, expected]
     reports = [StatusReport.decode(answers[at].payload) for at in (2, 5)]
     assert [report.error for report in reports] == [StatusCode.WATCHDOG, StatusCode.OK]
+    assert [report.failure for report in reports] == [StatusCode.WATCHDOG, StatusCode.OK]
     assert reports[0].state is State.IDLE
     assert reports[0].total_cycles >= packets.watchdog
     assert answers[1].payload[2:] == b"" or kind == "status"
@@ -199,6 +200,45 @@ def test_a_run_may_end_at_any_moment_of_a_transfer(link, packets, stall):
         assert answers[3].payload == words[:7].astype("<u4").tobytes(), delay
         assert answers[1].payload == answers[4].payload == bytes(32), delay
     assert seen == {StatusCode.WATCHDOG}
+
+
+def test_corrupt_weights_end_the_run(link, packets):
+    """Whatever waits then says so, until the next run or reset; the word that was corrupt is gone."""
+    words = np.ones((5, 2), np.uint32)
+    start, weights = packets.run(layers=4, input_words=1, output_words=1), packets.write(WEIGHT_STREAM, 0, words)
+    waits = [weights, packets.read(RESULT_STREAM, 0, 1), packets.write(INPUT_STREAM, 0, words[:1])]
+    status = packets.command(Opcode.STATUS, WAIT)
+    good = [packets.write(INPUT_STREAM, 0, words[:1]), packets.read(RESULT_STREAM, 0, 1)]
+    again = [packets.run(input_words=1, output_words=1), *good, packets.read(RESULT_STREAM, 0, 1)]
+    reset = packets.command(Opcode.RESET)
+    answers = exchange(link, [start, *waits, status, *again, status, start, weights, status, reset, status])
+    ok, corrupt = StatusCode.OK, StatusCode.CORRUPT
+    expected = [ok, corrupt, corrupt, corrupt, ok, ok, ok, ok, StatusCode.IDLE, ok, ok, corrupt, ok, ok, ok]
+    assert statuses(answers) == expected
+    reports = [StatusReport.decode(answers[at].payload) for at in (4, 9, 12, 14)]
+    assert [report.error for report in reports] == [corrupt, corrupt, corrupt, ok]  # the first since the last reset
+    assert [report.failure for report in reports] == [corrupt, ok, corrupt, ok]  # of the last run
+    assert {report.state for report in reports} == {State.IDLE}
+    assert reports[0].total_cycles < packets.watchdog
+
+
+def test_saturated_is_told(link, packets):
+    found = []
+    for layers in (5, 1, 5):
+        requests = [packets.run(layers=layers, input_words=0, output_words=0), packets.command(Opcode.STATUS, WAIT)]
+        found.append(StatusReport.decode(exchange(link, requests)[1].payload).saturated)
+    assert found == [True, False, True]
+
+
+def test_a_run_waits_until_the_core_is_ready(link, packets):
+    """After a reset the core may have to clear its accumulators first."""
+    word = np.ones((1, 2), np.uint32)
+    run = [packets.run(input_words=1, output_words=1), packets.write(INPUT_STREAM, 0, word)]
+    requests = [*run, packets.read(RESULT_STREAM, 0, 1), packets.command(Opcode.STATUS, WAIT)]
+    for before in ([], [packets.run(program=1, input_words=1, output_words=1)]):
+        answers = exchange(link, [*before, packets.command(Opcode.RESET), *requests])
+        assert set(statuses(answers)) == {StatusCode.OK}
+        assert answers[-2].payload == (~word).astype("<u4").tobytes()
 
 
 def test_first_error_stays(link, packets):

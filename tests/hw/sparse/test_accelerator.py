@@ -106,7 +106,7 @@ def check_run(accelerator: Any, program: Program, x: np.ndarray) -> None:
     note = f"seed={accelerator.seed}"
     results, status = accelerator.device.run(x)
     assert np.array_equal(results, reference.golden(program, x)), note
-    assert (status.state, status.error) == (State.IDLE, StatusCode.OK), note
+    assert (status.state, status.error, status.failure) == (State.IDLE, StatusCode.OK, StatusCode.OK), note
     assert sum(status.causes.values()) == status.cycles > 0, note
     assert status.saturated == saturates(program, x), note
     if program.weight_stream is None and len(x) <= program.vectors:
