@@ -104,7 +104,9 @@ class Bench:
     async def cycle(self, pushed: tuple[int, int, int] | None = None) -> None:
         """Do a cycle, with a column that is pushed or without, and compare all ports in it."""
         start, length, value = pushed or (0, 0, 0)
-        span = start | length << self.config.weight_depth.bit_length()
+        start_width = self.config.weight_depth.bit_length()
+        some = int(length != 0) << start_width + self.config.engine.accumulator_rows.bit_length()
+        span = start | length << start_width | some
         self.set(push=int(pushed is not None), span=span, value=value, entry=self.model.entry())
         await FallingEdge(self.dut.clk)
         for name, wanted in self.model.outputs().items():

