@@ -1,6 +1,9 @@
 """Contract between the core and an engine: the ports every engine has."""
 
-from amaranth.lib import stream, wiring
+from typing import Any
+
+from amaranth.hdl import Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
@@ -61,3 +64,34 @@ def engine_signature(config: AcceleratorConfig) -> wiring.Signature:
             "corrupt": Out(1),
         }
     )
+
+
+class EngineComponent(wiring.Component):
+    """Component with the ports of an engine, as `engine_signature` says; memories of its own beside them."""
+
+    start: Signal
+    running: Signal
+    ready: Signal
+    ring_base: Signal
+    layer: data.View
+    layer_valid: Signal
+    layer_ready: Signal
+    layer_take: Signal
+    i_weights: stream.Interface
+    weights_write: Any
+    weights: Any
+    parameters: Any
+    source: Any
+    source_is_activations: Signal
+    write: Any
+    write_outputs: Signal
+    active: Signal
+    done: Signal
+    cause: Signal
+    progress: Signal
+    saturated: Signal
+    corrupt: Signal
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        super().__init__(engine_signature(config))

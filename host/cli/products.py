@@ -74,13 +74,13 @@ def _dense(engine: Any, rng: np.random.Generator, used: np.ndarray) -> Layer:
 
 def _compressed(engine: Any, rng: np.random.Generator, used: np.ndarray) -> Layer:
     (K, N), (smallest, largest) = used.shape, engine.weight_range
-    codebook: np.ndarray | None = None
+    codebook = None
     if engine.codebook_width is None:
         codes = np.where(used, rng.integers(smallest, largest + 1, (K, N)), 0).astype(np.int16)
     else:
-        codebook = rng.integers(smallest, largest + 1, 1 << engine.codebook_width)
-        codebook[0] = 0
-        codes = np.where(used, rng.integers(1, len(codebook), (K, N)), 0).astype(np.uint8)
+        size = 1 << engine.codebook_width
+        codebook = np.concatenate([[0], rng.integers(smallest, largest + 1, size - 1)])
+        codes = np.where(used, rng.integers(1, size, (K, N)), 0).astype(np.uint8)
     low, high = engine.activation_range
     return CompressedDense(
         name="product",

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from celosia.hw.checks import check_integer
+from celosia.hw.operands import OperandRanges
 
 GROUPS = (1, 2, 4, 8)
 MAX_CODE_LENGTH = 10  # bits of the longest Huffman code
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseConfig:
+class SparseConfig(OperandRanges):
     """Choices for a sparse engine.
 
     Each of `pes` processing elements holds the non-zero weights of some rows of the weight matrix, column after column,
@@ -166,18 +167,6 @@ class SparseConfig:
     def write_lanes(self) -> int:
         """Activation words are written whole."""
         return 1
-
-    @property
-    def activation_range(self) -> tuple[int, int]:
-        """Smallest and largest activation."""
-        if self.activation_signed:
-            return -(1 << (self.activation_width - 1)), (1 << (self.activation_width - 1)) - 1
-        return 0, (1 << self.activation_width) - 1
-
-    @property
-    def weight_range(self) -> tuple[int, int]:
-        """Smallest and largest weight."""
-        return -(1 << (self.weight_width - 1)), (1 << (self.weight_width - 1)) - 1
 
     @property
     def bank_rows(self) -> int:

@@ -3,11 +3,10 @@
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.engine import engine_signature
+from celosia.hw.engine import EngineComponent
 from celosia.hw.memory import addresses_of
 from celosia.hw.pipeline import latch
 from celosia.hw.sparse.codebook import CodebookReader
@@ -20,7 +19,7 @@ from celosia.hw.sparse.scanner import Scanner
 from celosia.hw.sparse.timing import COLUMNS_AHEAD, ENTRY_CYCLES
 
 
-class SparseEngine(wiring.Component):
+class SparseEngine(EngineComponent):
     """Pruned layers on PEs that each hold the entries of some rows; ports as `engine_signature` says.
 
     Activations that are not zero are found and their columns looked up ahead; a column is broadcast to the PEs that
@@ -28,35 +27,13 @@ class SparseEngine(wiring.Component):
     idle, and has the sums drained. The loader may run a step ahead. After a reset the accumulators are cleared.
     """
 
-    start: Signal
-    running: Signal
-    ready: Signal
-    ring_base: Signal
-    layer: data.View
-    layer_valid: Signal
-    layer_ready: Signal
-    layer_take: Signal
-    i_weights: stream.Interface
-    weights_write: Any
-    weights: Any
-    parameters: Any
     pointers: Any
     codebooks: Any
-    source: Any
-    source_is_activations: Signal
-    write: Any
-    write_outputs: Signal
-    active: Signal
-    done: Signal
-    cause: Signal
-    progress: Signal
-    saturated: Signal
-    corrupt: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
         assert isinstance(config.engine, SparseConfig)
-        self.config, self.engine = config, config.engine
-        super().__init__(engine_signature(config))
+        self.engine = config.engine
+        super().__init__(config)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

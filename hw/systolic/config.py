@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from celosia.hw.checks import check_integer
+from celosia.hw.operands import OperandRanges
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
 
@@ -18,7 +19,7 @@ def _signed_width(low: int, high: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SystolicConfig:
+class SystolicConfig(OperandRanges):
     """Choices for a weight-stationary systolic engine.
 
     The array multiplies a tile of `rows` × `cols` weights by one activation vector of `rows` lanes per cycle.
@@ -106,18 +107,6 @@ class SystolicConfig:
     def pe_count(self) -> int:
         """Processing elements, which is also MACs per cycle."""
         return self.rows * self.cols
-
-    @property
-    def activation_range(self) -> tuple[int, int]:
-        """Smallest and largest activation."""
-        if self.activation_signed:
-            return -(1 << (self.activation_width - 1)), (1 << (self.activation_width - 1)) - 1
-        return 0, (1 << self.activation_width) - 1
-
-    @property
-    def weight_range(self) -> tuple[int, int]:
-        """Smallest and largest weight."""
-        return -(1 << (self.weight_width - 1)), (1 << (self.weight_width - 1)) - 1
 
     @property
     def product_range(self) -> tuple[int, int]:

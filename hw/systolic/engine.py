@@ -3,11 +3,10 @@
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.engine import engine_signature
+from celosia.hw.engine import EngineComponent
 from celosia.hw.pipeline import delay
 from celosia.hw.systolic.accumulator import Accumulator, accumulate_port
 from celosia.hw.systolic.array import SystolicArray
@@ -20,40 +19,17 @@ from celosia.hw.systolic.timing import HAZARD_CYCLES
 from celosia.hw.timing import READ_LATENCY
 
 
-class SystolicEngine(wiring.Component):
+class SystolicEngine(EngineComponent):
     """Dense layers on a weight-stationary array; ports as `engine_signature` says.
 
     The loader runs up to one layer ahead of the rest, so that the first tile of a layer is loaded while the layer
     before drains. The feeder and the drain take a layer together, when the layer before is wholly written.
     """
 
-    start: Signal
-    running: Signal
-    ready: Signal
-    ring_base: Signal
-    layer: data.View
-    layer_valid: Signal
-    layer_ready: Signal
-    layer_take: Signal
-    i_weights: stream.Interface
-    weights_write: Any
-    weights: Any
-    parameters: Any
-    source: Any
-    source_is_activations: Signal
-    write: Any
-    write_outputs: Signal
-    active: Signal
-    done: Signal
-    cause: Signal
-    progress: Signal
-    saturated: Signal
-    corrupt: Signal
-
     def __init__(self, config: AcceleratorConfig) -> None:
         assert isinstance(config.engine, SystolicConfig)
-        self.config, self.engine = config, config.engine
-        super().__init__(engine_signature(config))
+        self.engine = config.engine
+        super().__init__(config)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
