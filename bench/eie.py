@@ -122,7 +122,7 @@ def config_for(workload: Workload, *, group: int) -> AcceleratorConfig:
     return AcceleratorConfig(
         engine=SparseConfig(
             pes=PES,
-            queue_depth=16,
+            queue_depth=32 if group > 1 else 16,
             group=group,
             index_width=6 + group.bit_length() - 1,
             accumulator_rows=512 if group > 1 else 256,

@@ -5,9 +5,16 @@
         print(mismatch)
 
 The run is repeated under Verilator, each time from power-up and with the same stalls, and looked at from closer: first
-the results, then each layer's tensor, then the partial sums of every PE of one column on their way down, then the
-accumulator and the requantizer behind it. All that is known of the inside is the waveform of a few cycles: whoever
-looks at the waveform sees what was seen here.
+the results, then each layer's tensor, then what made the first wrong output of a tensor: every sum on its way through
+the engine, and what follows the last one. All that is known of the inside is the waveform of some cycles: whoever looks
+at the waveform sees what was seen here.
+
+The last part is the engine's own, in the module of its name, which has
+
+* `BEAT_CAUSE`: the cause of cycles by which places in a run are found;
+* `beats(plan, config)`: how many such cycles a layer takes in an iteration;
+* `Search(run, vector, channel)`: a wrong output. `order()` sorts outputs in the order of their writes, `find()` returns
+  the fault behind it.
 """
 
 from collections.abc import Callable
@@ -17,9 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.registry import find_engine
 from celosia.sim.core import Stalls
+from celosia.sim.mismatch.layer import LayerRun
 from celosia.sim.mismatch.replay import Replay
 from celosia.sim.mismatch.report import Fault, Mismatch
 from celosia.sim.rtl import build
@@ -73,6 +82,7 @@ def find_mismatch(
     iterations = -(-len(inputs) // program.vectors)
     if iterations > 1 and not stream:
         raise ValueError(f"{len(inputs)} inputs must stream: one iteration takes {program.vectors}.")
+    locate = import_module(f"celosia.sim.mismatch.{find_engine(program.config.engine_name).name}")
     replay = Replay(
         program,
         program.pack_inputs(inputs),
@@ -82,25 +92,26 @@ def find_mismatch(
         # From the RTL as it is now, never from a cache by config: it is the RTL that is in doubt.
         model=build(Core(program.config), name="core", waves="vcd", progress=progress),
         limit=limit,
+        cause=locate.BEAT_CAUSE,
     )
-    return _Hunt(program, inputs, replay, stream).find(waves)
+    return _Hunt(program, inputs, replay, locate).find(waves)
 
 
 class _Hunt:
-    """From results to the first wrong layer."""
+    """From results to the first wrong layer; from there on the engine's own module searches."""
 
-    def __init__(self, program: Any, inputs: np.ndarray, replay: Replay, stream: bool) -> None:
-        self.program, self.replay, self.stream = program, replay, stream
-        engine = find_engine(program.config.engine_name)
-        self.locate = import_module(f"celosia.sim.mismatch.{engine.name}")
+    def __init__(self, program: Any, inputs: np.ndarray, replay: Replay, locate: Any) -> None:
+        self.program, self.replay, self.locate = program, replay, locate
+        config: AcceleratorConfig = program.config
+        engine = find_engine(config.engine_name)
         self.unpack = engine.packer.unpack_activations
         self.tensors = [np.asarray(inputs).reshape(len(inputs), -1).astype(np.int64)]
-        for layer in program.network.layers:
-            self.tensors.append(engine.golden.run_layer(layer, self.tensors[-1]))
-        self.offsets = [program.input_offset]
-        for plan, layer in zip(program.layers, program.network.layers, strict=True):
-            self.offsets.append(plan.steps[0].fields["zero_point"] - layer.output_zero_point)
-        self.beats = [self.locate.beats(plan.steps[0].fields) for plan in program.layers]
+        for plan in program.layers:
+            self.tensors.append(engine.golden.run_layer(plan.arranged, self.tensors[-1], config.engine))
+        layers = program.network.layers
+        dtypes = [layers[0].input_dtype, *(layer.output_dtype for layer in layers)]
+        self.offsets = [engine.packer.activation_offset(config, dtype) for dtype in dtypes]
+        self.beats = [locate.beats(plan, config) for plan in program.layers]
 
     def find(self, waves: Path | None) -> Mismatch | None:
         golden = self.tensors[-1]
@@ -124,33 +135,18 @@ class _Hunt:
     def _in_layer(self, iteration: int, index: int) -> Mismatch | None:
         """Compare the tensor that a layer wrote with the golden one."""
         vectors, plan = self.program.vectors, self.program.layers[index]
-        fields = dict(plan.steps[0].fields)
-        if self.stream and fields["destination_is_outputs"] and iteration % 2:
-            fields["destination"] ^= self.program.config.output_depth // 2
-        first_beat = iteration * sum(self.beats) + sum(self.beats[:index])
-        words = self.replay.memory_before(
-            first_beat + self.beats[index],
-            "outputs" if fields["destination_is_outputs"] else "activations",
-            vectors * fields["destination_pitch"],
-            fields["destination"],
-        )
         rows = slice(iteration * vectors, (iteration + 1) * vectors)
-        golden, x = self.tensors[index + 1][rows], self.tensors[index][rows]
+        golden, run = self.tensors[index + 1][rows], self._layer_run(iteration, index, self.tensors[index][rows])
+        words = self.replay.memory_before(
+            run.first_beat + self.beats[index],
+            run.memory,
+            vectors * plan.arranged.output_words,
+            run.destination,
+        )
         lanes = self.unpack(self.program.config, words, plan.arranged.output_words)[: len(golden)]
-        tensor = lanes[:, plan.arranged.output_positions] - self.offsets[index + 1]
+        tensor = lanes[:, plan.arranged.output_positions] - run.output_offset
         searches = [
-            self.locate.Search(
-                config=self.program.config,
-                replay=self.replay,
-                fields=fields,
-                layer=self.program.network.layers[index],
-                x=x + self.offsets[index],
-                input_offset=self.offsets[index],
-                output_offset=self.offsets[index + 1],
-                first_beat=first_beat,
-                vector=int(vector),
-                channel=int(channel),
-            )
+            self.locate.Search(run=run, vector=int(vector), channel=int(channel))
             for vector, channel in np.argwhere(tensor != golden)
         ]
         if not searches:
@@ -165,6 +161,21 @@ class _Hunt:
             expected=int(golden[first.vector, first.channel]),
             actual=int(tensor[first.vector, first.channel]),
             fault=first.find(),
+        )
+
+    def _layer_run(self, iteration: int, index: int, x: np.ndarray) -> LayerRun:
+        fields, config = self.program.layers[index].steps[0].fields, self.program.config
+        odd = self.replay.stream and iteration % 2  # such iterations have the other half of what streams
+        return LayerRun(
+            replay=self.replay,
+            index=index,
+            x=x + self.offsets[index],
+            input_offset=self.offsets[index],
+            output_offset=self.offsets[index + 1],
+            first_beat=iteration * sum(self.beats) + sum(self.beats[:index]),
+            source=fields["source"] ^ (config.input_depth // 2 if odd and not fields["source_is_activations"] else 0),
+            destination=fields["destination"]
+            ^ (config.output_depth // 2 if odd and fields["destination_is_outputs"] else 0),
         )
 
     def _in_stream(self, iteration: int, results: np.ndarray) -> Mismatch:

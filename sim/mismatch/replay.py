@@ -10,11 +10,12 @@ import numpy as np
 
 from celosia.sim.core import CoreSimulator, Stalls
 from celosia.sim.rtl import Model, SimulationError
-from celosia.sim.vcd import Waves, read_waves
+from celosia.sim.vcd import Waves, join_waves, read_waves
 
 CHUNK = 256  # cycles between two notes of how far the run is
 COUNTERS_BEHIND = 2  # cycles from a cycle to the counters that include it
 LONGEST_SPAN = 4096  # cycles in one waveform file
+RECORD_SPAN = 512  # cycles in each file of a record
 
 Words = np.ndarray  # uint32, (entries, 32-bit words of a memory word)
 Span = tuple[int, int]  # first cycle, and the one after the last
@@ -23,8 +24,9 @@ Span = tuple[int, int]  # first cycle, and the one after the last
 class Replay:
     """A program with its inputs and stalls, run on a core from its power-up state as often as wanted.
 
-    Cycles count from the start of the run, which is cycle 0. A *beat* is a cycle of the cause `compute`, the first
-    being beat 0.
+    Cycles count from the start of the run, which is cycle 0. A *beat* is a cycle of one cause, chosen so that its
+    descriptors alone decide how many a layer takes; the first is beat 0. What the program loads in a run of its own is
+    loaded before.
 
     Parameters
     ----------
@@ -42,13 +44,24 @@ class Replay:
         The core, with a waveform writer.
     limit : int
         Cycles after which the run is given up.
+    cause : str
+        The cause whose cycles are beats.
     """
 
     def __init__(
-        self, program: Any, words: Words, iterations: int, *, stream: bool, stalls: Stalls, model: Model, limit: int
+        self,
+        program: Any,
+        words: Words,
+        iterations: int,
+        *,
+        stream: bool,
+        stalls: Stalls,
+        model: Model,
+        limit: int,
+        cause: str,
     ) -> None:
-        self.program, self.config, self.iterations = program, program.config, iterations
-        self._words, self._stream, self._stalls, self._model, self._limit = words, stream, stalls, model, limit
+        self.program, self.config, self.iterations, self.stream = program, program.config, iterations, stream
+        self._words, self._stalls, self._model, self._limit, self._cause = words, stalls, model, limit, cause
         self._cycles: list[int] = []
         self._beats: list[int] = []  # counted before the cycle of the same index
 
@@ -76,10 +89,10 @@ class Replay:
         while core.sim.get("busy"):
             core.sim.run(CHUNK)
             self._note(core)
-            if core.sim.cycle >= self._limit:
+            if self._cycle(core) >= self._limit:
                 raise SimulationError(f"the run did not end within {self._limit} cycles.")
         words = self.program.output_words
-        results = core.sim.receive("o_results") if self._stream else core.read("outputs", words)
+        results = core.sim.receive("o_results") if self.stream else core.read("outputs", words)
         core.sim.close()
         if len(results) != words * self.iterations:
             raise SimulationError(f"the run gave {len(results)} of {words * self.iterations} result words.")
@@ -91,7 +104,7 @@ class Replay:
         cycles = []
         for beat in beats:
             self._run_to_beat(core, beat)
-            cycles.append(core.sim.cycle - COUNTERS_BEHIND)
+            cycles.append(self._cycle(core) - COUNTERS_BEHIND)
         core.sim.close()
         return cycles
 
@@ -106,7 +119,7 @@ class Replay:
         return words
 
     def waves(self, names: Iterable[str], spans: Sequence[Span]) -> Iterator[Waves]:
-        """Yield, for each span of cycles, in order, what signals below the core held in it."""
+        """Yield, for each span of cycles, in order, what signals below the core held in it, and maybe after it."""
         core = self._begin()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "window.vcd"
@@ -117,37 +130,66 @@ class Replay:
                 yield waves
         core.sim.close()
 
+    def record(self, names: Sequence[str], span: Span, optional: Sequence[str] = ()) -> Waves:
+        """Return what signals below the core held in a span of any length, from cycle 1 on."""
+        spans = [(begin, min(begin + RECORD_SPAN, span[1])) for begin in range(*span, RECORD_SPAN)]
+        core = self._begin()
+        parts: list[Waves] = []
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"{begin}.vcd" for begin, _ in spans]
+            for number, each in enumerate(spans):
+                self._trace(core, paths[number], *each)  # which completes the file before
+                if number:
+                    parts.append(_taken(paths[number - 1], names, spans[number - 1][0], optional))
+                core.sim.run(each[1] - self._cycle(core))
+            core.sim.close()
+            parts.append(_taken(paths[-1], names, spans[-1][0], optional))
+        return join_waves(parts)
+
     def write_waves(self, path: Path, span: Span) -> None:
         """Write the waveform of a span of cycles, all signals."""
         core = self._begin()
-        core.sim.trace(str(path), *span)
+        self._trace(core, path, *span)
         core.sim.run(span[1])
         core.sim.close()
 
     def _window(self, core: CoreSimulator, path: Path, names: Iterable[str], start: int, stop: int) -> Waves:
-        if core.sim.cycle > start:  # it overlaps the one before: begin again
+        if self._cycle(core) > start:  # it overlaps the one before: begin again
             core.sim.close()
             fresh = self._begin()
             core.sim = fresh.sim
-        core.sim.trace(str(path), start, stop)
-        core.sim.run(stop + 1 - core.sim.cycle)
+        self._trace(core, path, start, stop)
+        core.sim.run(stop + 1 - self._cycle(core))
         return read_waves(path, names, start=start, top="core")
 
+    def _cycle(self, core: CoreSimulator) -> int:
+        """Return the number of the cycle that comes next; the simulator counts from the reset before the run."""
+        return core.sim.cycle - self.config.engine.reset_cycles
+
+    def _trace(self, core: CoreSimulator, path: Path, start: int, stop: int) -> None:
+        before = self.config.engine.reset_cycles
+        core.sim.trace(str(path), before + start, before + stop)
+
+    def _beats_so_far(self, core: CoreSimulator) -> int:
+        return core.causes()[self._cause]
+
     def _note(self, core: CoreSimulator) -> None:
-        self._cycles.append(core.sim.cycle)
-        self._beats.append(core.causes()["compute"])
+        self._cycles.append(self._cycle(core))
+        self._beats.append(self._beats_so_far(core))
 
     def _begin(self) -> CoreSimulator:
         """Return a core in the first cycle after the start of the run."""
         core = CoreSimulator(self.config, model=self._model)
         for memory, image in self.program.image.items():
             core.write(memory, image)
-        if not self._stream:
+        if self.program.load_stream is not None:
+            core.run(self.program.load_parameters(), weights=self.program.load_stream, limit=self._limit)
+        if not self.stream:
             core.write("inputs", self._words)
         stream = self.program.weight_stream
         core.start(
-            self.program.run_parameters(self.iterations, stream=self._stream),
-            inputs=self._words if self._stream else None,
+            self.program.run_parameters(self.iterations, stream=self.stream),
+            inputs=self._words if self.stream else None,
             weights=None if stream is None else np.concatenate([stream] * self.iterations),
             stalls=self._stalls,
         )
@@ -156,9 +198,16 @@ class Replay:
     def _run_to_beat(self, core: CoreSimulator, beat: int) -> None:
         """Stop where the counters first include that beat, or where the run is over."""
         chunk = self._cycles[bisect_right(self._beats, beat) - 1]
-        core.sim.run(max(chunk - core.sim.cycle, 0))
-        while core.causes()["compute"] <= beat and core.sim.get("busy"):
+        core.sim.run(max(chunk - self._cycle(core), 0))
+        while self._beats_so_far(core) <= beat and core.sim.get("busy"):
             core.sim.run(1)
+
+
+def _taken(path: Path, names: Iterable[str], start: int, optional: Iterable[str]) -> Waves:
+    """Read a waveform file, and remove it: all of a record's may be large."""
+    waves = read_waves(path, names, start=start, top="core", optional=optional)
+    path.unlink()
+    return waves
 
 
 def _joined(spans: Sequence[Span]) -> int:

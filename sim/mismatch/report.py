@@ -23,7 +23,7 @@ class Fault:
     cycle : int
         Cycle of the run in which it can be seen, the cycle of the start being 0.
     position : mapping
-        Where in the layer: block, N tile, K tile, row and column of the PE, lane; what of it applies.
+        Where in the layer, as the engine counts: tile, step, PE, row, column, lane; what of it applies.
     operands : mapping
         What the place computed with, expected and actual.
     """
@@ -73,10 +73,11 @@ class Mismatch:
         fault = self.fault
         where = ", ".join(f"{name} {value}" for name, value in fault.position.items())
         found = "nothing" if fault.actual is None else str(fault.actual)
+        place = fault.place.removesuffix(",")
         lines = [
             f"layer {self.layer} {self.layer_name!r}, iteration {self.iteration}, vector {self.vector}, channel "
             f"{self.channel}: {self.actual} instead of {self.expected}",
-            f"first fault: {fault.place}, cycle {fault.cycle}: {fault.quantity} {found} instead of {fault.expected}",
+            f"first fault: {place}, cycle {fault.cycle}: {fault.quantity} {found} instead of {fault.expected}",
         ]
         if where:
             lines.append(f"at: {where}")

@@ -13,61 +13,58 @@ from celosia.hw.systolic.pe import PE
 from celosia.hw.systolic.timing import HAZARD_CYCLES, row_ready_cycles
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.golden.requantize import requantize
+from celosia.sim.mismatch.layer import LayerRun
 from celosia.sim.mismatch.replay import Replay
 from celosia.sim.mismatch.report import Fault
 from celosia.sim.vcd import Waves
 
+BEAT_CAUSE = "compute"
 DRAIN_SPAN = 512  # cycles in which a write is looked for at a time
 
 
-def beats(fields: Any) -> int:
-    """Return the beats of a layer, from its descriptor's fields."""
-    return _vectors(fields) * fields["k_tiles"] * fields["n_tiles"]
-
-
-def _vectors(fields: Any) -> int:
-    return (fields["blocks"] - 1) * fields["block_rows"] + fields["last_block_rows"]
+def beats(plan: Any, config: AcceleratorConfig) -> int:  # noqa: ARG001
+    """Return the beats of a layer: one for each vector of each tile."""
+    fields = plan.steps[0].fields
+    vectors = (fields["blocks"] - 1) * fields["block_rows"] + fields["last_block_rows"]
+    return vectors * fields["k_tiles"] * fields["n_tiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """One wrong output of one layer, and all that the golden model knows of the layer.
+    """One wrong output of one layer.
 
     Parameters
     ----------
-    config : AcceleratorConfig
-    replay : Replay
-        The run.
-    fields : mapping
-        Fields of the layer's descriptor; `destination` as it is in this iteration.
-    layer : celosia.host.models.ir.Dense
+    run : LayerRun
         The layer.
-    x : ndarray of int64, (M, K)
-        Its inputs in the device's integers.
-    input_offset, output_offset : int
-        What was added to the network's integers to give the device's.
-    first_beat : int
-        Beat of the run with which the layer begins.
     vector, channel : int
-        The output: row of `x`, column of the weights.
+        The output: row of the layer's inputs, column of its weights.
     """
 
-    config: AcceleratorConfig
-    replay: Replay
-    fields: Any
-    layer: Any
-    x: np.ndarray
-    input_offset: int
-    output_offset: int
-    first_beat: int
+    run: LayerRun
     vector: int
     channel: int
 
     @property
     def engine(self) -> SystolicConfig:
         """Config of the engine."""
-        assert isinstance(self.config.engine, SystolicConfig)
-        return self.config.engine
+        assert isinstance(self.run.config.engine, SystolicConfig)
+        return self.run.config.engine
+
+    @property
+    def replay(self) -> Replay:
+        """The run."""
+        return self.run.replay
+
+    @property
+    def layer(self) -> Any:
+        """The layer, a `celosia.host.models.ir.Dense`."""
+        return self.run.plan.arranged.layer
+
+    @property
+    def fields(self) -> Any:
+        """Fields of the layer's one descriptor."""
+        return self.run.plan.steps[0].fields
 
     @property
     def column(self) -> int:
@@ -99,14 +96,14 @@ class Search:
         rows = fields["block_rows"] if block < fields["blocks"] - 1 else fields["last_block_rows"]
         before = block * fields["block_rows"] * fields["k_tiles"] * fields["n_tiles"]
         tiles = self.position["N tile"] * fields["k_tiles"] + k_tile
-        return self.first_beat + before + tiles * rows + self.vector % fields["block_rows"]
+        return self.run.first_beat + before + tiles * rows + self.vector % fields["block_rows"]
 
     # -- array and accumulators --
 
     def _tile(self, k_tile: int) -> tuple[list[int], list[int]]:
         """Return the activations and weights of each row of the channel's column in a K tile."""
         rows = slice(k_tile * self.engine.rows, (k_tile + 1) * self.engine.rows)
-        activations, weights = self.x[self.vector, rows].tolist(), self.layer.weights[rows, self.channel].tolist()
+        activations, weights = self.run.x[self.vector, rows].tolist(), self.layer.weights[rows, self.channel].tolist()
         missing = [0] * (self.engine.rows - len(weights))
         return activations + missing, weights + missing
 
@@ -187,7 +184,7 @@ class Search:
             return self._written(write, waves)
         return Fault(
             place="drain",
-            quantity=f"write of word {self._address}, lane {self.channel % self.engine.rows}, of {self._memory}",
+            quantity=f"write of word {self._address}, lane {self.channel % self.engine.rows}, of {self.run.memory}",
             expected=self._result(),
             actual=None,
             cycle=last + row_ready_cycles(self.engine),
@@ -196,12 +193,7 @@ class Search:
 
     @property
     def _address(self) -> int:
-        fields = self.fields
-        return fields["destination"] + self.vector * fields["destination_pitch"] + self.channel // self.engine.rows
-
-    @property
-    def _memory(self) -> str:
-        return "outputs" if self.fields["destination_is_outputs"] else "activations"
+        return self.run.destination + self.vector * self.fields["destination_pitch"] + self.channel // self.engine.rows
 
     def _writes(self, last: int) -> Iterator[tuple[int, Waves]]:
         """Yield the cycles in which the output's group of lanes is written, from its last beat to the layer's end."""
@@ -225,7 +217,7 @@ class Search:
 
     def _end(self) -> int:
         """Return a cycle after the layer's last write and before the next layer's first."""
-        after = self.first_beat + beats(self.fields)
+        after = self.run.first_beat + beats(self.run.plan, self.run.config)
         if after >= self.replay.beats:
             return self.replay.last_cycle
         return self.replay.cycles_of([after])[0]
@@ -233,7 +225,7 @@ class Search:
     def _written(self, write: int, waves: Waves) -> Fault:
         """Compare a write with what it was made from."""
         engine, cycle = self.engine, write - self.engine.requantizer.latency
-        acc = int(self.x[self.vector] @ self.layer.weights[:, self.channel].astype(np.int64))
+        acc = int(self.run.x[self.vector] @ self.layer.weights[:, self.channel].astype(np.int64))
         data = waves.at("engine.write__data", write) >> (self.channel % engine.rows * engine.activation_width)
         result = data & ((1 << engine.activation_width) - 1)
         if engine.activation_signed and result >> (engine.activation_width - 1):
@@ -244,7 +236,7 @@ class Search:
         position = {**self.position, "column": self.column, "lane": self.lane}
         expected = self._result()
         if result == expected:
-            place, quantity = f"{self._memory} memory, word {self._address}", "activation, though rightly written,"
+            place, quantity = f"{self.run.memory} memory, word {self._address}", "activation, though rightly written,"
         elif operands["acc"][0] != operands["acc"][1]:
             place, quantity = f"accumulator of column {self.column}, though rightly summed,", "activation"
         elif any(wanted != found for wanted, found in operands.values()):
@@ -278,13 +270,13 @@ class Search:
         """Return the channel's bias, into which the zero point is folded."""
         layer = self.layer
         weights = int(layer.weights[:, self.channel].astype(np.int64).sum())
-        return int(layer.bias[self.channel]) - (layer.input_zero_point + self.input_offset) * weights
+        return int(layer.bias[self.channel]) - (layer.input_zero_point + self.run.input_offset) * weights
 
     def _result(self) -> int:
         """Return the right activation, in the device's integers."""
         layer, n = self.layer, self.channel
-        acc = int(self.x[self.vector] @ layer.weights[:, n].astype(np.int64))
-        offset = self.output_offset
+        acc = int(self.run.x[self.vector] @ layer.weights[:, n].astype(np.int64))
+        offset = self.run.output_offset
         return int(
             requantize(
                 acc,

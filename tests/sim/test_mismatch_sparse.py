@@ -31,7 +31,7 @@ from celosia.hw.sparse.codebook import CodebookReader
 from celosia.hw.sparse.config import SparseConfig
 from celosia.hw.sparse.drain import Drain
 from celosia.hw.sparse.loader import WeightLoader
-from celosia.hw.sparse.lookup import ColumnLookup, span_layout
+from celosia.hw.sparse.lookup import ColumnLookup
 from celosia.hw.sparse.pe import SparsePE
 from celosia.hw.sparse.scanner import Scanner
 from celosia.hw.timing import READ_LATENCY
@@ -320,11 +320,12 @@ class Spans(ColumnLookup):
     def change(self, length: Any) -> Any:
         raise NotImplementedError
 
-    def elaborate(self, platform: object) -> Module:
-        m = super().elaborate(platform)
-        layout, last = span_layout(self.config), self.engine.pes - 1
-        span: Any = layout(m.submodules.queue.r_data.word_select(last, layout.size))
-        m.d.comb += self.head_spans[last].length.eq(self.change(span.length))
+    def elaborate(self, platform: object) -> Module:  # noqa: ARG002
+        m = Module()
+        m.submodules.inner = inner = ColumnLookup(self.config)
+        wiring.connect(m, wiring.flipped(self), inner)
+        last = self.engine.pes - 1
+        m.d.comb += self.head_spans[last].length.eq(self.change(inner.head_spans[last].length))
         return m
 
 

@@ -1,0 +1,59 @@
+"""One layer in one iteration of a run: what every engine's search begins with."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from celosia.hw.config import AcceleratorConfig
+from celosia.sim.mismatch.replay import Replay
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerRun:
+    """A layer with the inputs that it has in an iteration, and where in the run it is.
+
+    Parameters
+    ----------
+    replay : Replay
+        The run.
+    index : int
+        Of the layer in the program.
+    x : ndarray of int64, (M, K)
+        Its inputs, right ones, in the device's integers.
+    input_offset, output_offset : int
+        What was added to the network's integers to give the device's.
+    first_beat : int
+        Beat of the run with which the layer begins.
+    source, destination : int
+        First word of its inputs and of its outputs in this iteration.
+    """
+
+    replay: Replay
+    index: int
+    x: np.ndarray
+    input_offset: int
+    output_offset: int
+    first_beat: int
+    source: int
+    destination: int
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """Config of the accelerator."""
+        return self.replay.config
+
+    @property
+    def plan(self) -> Any:
+        """The layer as compiled, a `celosia.host.program.LayerPlan`."""
+        return self.replay.program.layers[self.index]
+
+    @property
+    def source_memory(self) -> str:
+        """Memory that its inputs are in."""
+        return "activations" if self.plan.steps[0].fields["source_is_activations"] else "inputs"
+
+    @property
+    def memory(self) -> str:
+        """Memory that its outputs go to."""
+        return "outputs" if self.plan.steps[0].fields["destination_is_outputs"] else "activations"
