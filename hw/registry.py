@@ -1,8 +1,9 @@
 """Table of engines. Every command, report and generic test finds its engines here.
 
-An engine is six modules of the same names, found by convention and imported only when asked for:
+An engine is seven modules of the same names, found by convention and imported only when asked for:
 `celosia.hw.NAME.config` (its config), `celosia.hw.NAME.layer` (its descriptor), `celosia.hw.NAME.engine` (its RTL),
-`celosia.sim.golden.NAME` and `celosia.sim.cycles.NAME` (its models), and `celosia.host.pack.NAME` (its packer).
+`celosia.sim.golden.NAME` and `celosia.sim.cycles.NAME` (its models), `celosia.sim.mismatch.NAME` (what names its first
+mismatch), and `celosia.host.pack.NAME` (its packer).
 """
 
 from dataclasses import dataclass
