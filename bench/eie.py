@@ -98,8 +98,11 @@ def compressed(name: str, sparse: SparseLayer, seed: int) -> CompressedDense:
 
 
 def from_file(path: Path) -> Workload:
-    with np.load(path, allow_pickle=False) as arrays:
-        codes, codebook, bias, x = (arrays[name] for name in ("codes", "codebook", "bias", "x"))
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            codes, codebook, bias, x = (arrays[name] for name in ("codes", "codebook", "bias", "x"))
+    except (OSError, KeyError, ValueError) as error:
+        raise SystemExit(f"{path}: it is no .npz file with codes, codebook, bias and x ({error}).") from None
     layer = CompressedDense(
         name=path.stem,
         codes=codes.astype(np.uint8),
