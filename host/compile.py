@@ -33,7 +33,7 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
     batch : int
         Inputs that will be run; an iteration takes as many of them as the memories hold.
     options : object or None
-        Choices of the engine's packer, such as `celosia.host.pack.sparse.SparseOptions`; None: it chooses.
+        Choices of the engine's packer, such as `celosia.host.pack.sparse_layers.SparseOptions`; None: it chooses.
 
     Returns
     -------

@@ -10,9 +10,9 @@ from celosia.sim.golden.systolic import accumulate
 def run_layer(arranged: Any, x: np.ndarray, engine: Any) -> np.ndarray:
     """Return the outputs of a compressed layer: (M, K) integers to int64, (M, N).
 
-    `arranged` has the members of `celosia.host.pack.sparse.ArrangedLayer`; its layer's docstring has the arithmetic.
-    Where no sum can leave the accumulators of `engine`, a `SparseConfig`, this is a matrix product; else sums saturate
-    one product at a time.
+    `arranged` has the members of `celosia.host.pack.sparse_layers.ArrangedLayer`; the docstring of its layer has the
+    arithmetic. Where no sum can leave the accumulators of `engine`, a `SparseConfig`, this is a matrix product; else
+    sums saturate one product at a time.
     """
     accumulator_width = engine.accumulator_width
     layer = arranged.layer
@@ -48,7 +48,7 @@ def saturating_sums(arranged: Any, x: np.ndarray, accumulator_width: int) -> tup
 
     Parameters
     ----------
-    arranged : celosia.host.pack.sparse.ArrangedLayer
+    arranged : celosia.host.pack.sparse_layers.ArrangedLayer
     x : ndarray (M, K) of int64
     accumulator_width : int
         Bits.

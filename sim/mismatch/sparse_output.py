@@ -151,7 +151,7 @@ class Output:
 
     @property
     def tile(self) -> Any:
-        """The tile, a `celosia.host.pack.sparse.Tile`."""
+        """The tile, a `celosia.host.pack.sparse_layers.Tile`."""
         return self.run.plan.arranged.tiles[self.tile_index]
 
     @property

@@ -11,7 +11,7 @@ from celosia.host.compile import compile_network
 from celosia.host.errors import CompileError
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Network
-from celosia.host.pack.sparse import EIE, SparseOptions
+from celosia.host.pack.sparse_layers import EIE, SparseOptions
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.sparse.config import SparseConfig

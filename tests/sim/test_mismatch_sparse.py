@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.host.compile import compile_network
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Network
-from celosia.host.pack.sparse import EIE, SparseOptions
+from celosia.host.pack.sparse_layers import EIE, SparseOptions
 from celosia.host.program import Program
 from celosia.hw import core as core_module
 from celosia.hw.buffers import InputFiller, ResultSender

@@ -8,7 +8,8 @@ from celosia.host.errors import CompileError
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Dense, Network
 from celosia.host.pack.bits import unpack_lanes
-from celosia.host.pack.sparse import EIE, SparseOptions, arrange, pack_activations, unpack_activations, unpack_pointers
+from celosia.host.pack.sparse import arrange, pack_activations, unpack_activations, unpack_pointers
+from celosia.host.pack.sparse_layers import EIE, SparseOptions
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.sparse.config import SparseConfig
 

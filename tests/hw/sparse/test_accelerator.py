@@ -15,7 +15,7 @@ from celosia.host.device import Device
 from celosia.host.errors import DeviceError
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Network
-from celosia.host.pack.sparse import SparseOptions
+from celosia.host.pack.sparse_layers import SparseOptions
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.protocol import STREAM, WAIT, Answer, Opcode, Request, State, StatusCode

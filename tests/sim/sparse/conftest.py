@@ -10,7 +10,7 @@ import pytest
 from celosia.host.compile import compile_network
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Network
-from celosia.host.pack.sparse import SparseOptions
+from celosia.host.pack.sparse_layers import SparseOptions
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.protocol import RUN_FIELDS

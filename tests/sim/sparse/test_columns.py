@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from celosia.host.pack.sparse import EIE, SparseOptions
+from celosia.host.pack.sparse_layers import EIE, SparseOptions
 
 IN_ORDER = SparseOptions(group=1, balance=False)  # row i in PE i mod PEs
 RELATIVE = SparseOptions(group=1, balance=False, relative_width=4)

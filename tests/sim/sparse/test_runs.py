@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from celosia.host.errors import CompileError
-from celosia.host.pack.sparse import SparseOptions
+from celosia.host.pack.sparse_layers import SparseOptions
 from celosia.sim.core import Stalls
 from celosia.sim.rtl import SimulationError, StopReason
 

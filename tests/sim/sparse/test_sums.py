@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from celosia.host.pack.sparse import SparseOptions
+from celosia.host.pack.sparse_layers import SparseOptions
 
 IN_ORDER = SparseOptions(group=1, balance=False)  # row i in PE i mod PEs
 RELATIVE = SparseOptions(group=1, balance=False, relative_width=4)
