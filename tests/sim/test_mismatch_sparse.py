@@ -277,7 +277,7 @@ class WritesElsewhere(Drain):
 class Misreads(Scanner):
     """A scanner to which activation words come changed."""
 
-    def change(self, m: Module, word: Any) -> Any:
+    def change(self, m: Module, word: Any) -> Any:  # noqa: ARG002
         raise AssertionError("each kind overrides this")
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
@@ -317,7 +317,7 @@ class ScansWrongly(Misreads):
 class Spans(ColumnLookup):
     """A look-up that gives the last PE one entry too few or too many."""
 
-    def change(self, length: Any) -> Any:
+    def change(self, length: Any) -> Any:  # noqa: ARG002
         raise AssertionError("each kind overrides this")
 
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
