@@ -57,3 +57,20 @@ class LayerRun:
     def memory(self) -> str:
         """Memory that its outputs go to."""
         return "outputs" if self.plan.steps[0].fields["destination_is_outputs"] else "activations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSearch:
+    """One wrong output of one layer; an engine's `Search` finds where it went wrong.
+
+    Parameters
+    ----------
+    run : LayerRun
+        The layer.
+    vector, channel : int
+        The output: row of the layer's inputs, column of its weights.
+    """
+
+    run: LayerRun
+    vector: int
+    channel: int

@@ -7,7 +7,7 @@ from typing import Any
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.sparse.config import SparseConfig
 from celosia.sim.mismatch import sparse_drain, sparse_entries
-from celosia.sim.mismatch.layer import LayerRun
+from celosia.sim.mismatch.layer import OutputSearch
 from celosia.sim.mismatch.report import Fault
 from celosia.sim.mismatch.sparse_drain import DrainSearch
 from celosia.sim.mismatch.sparse_output import Output
@@ -23,20 +23,8 @@ def beats(plan: Any, config: AcceleratorConfig) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """One wrong output of one layer.
-
-    Parameters
-    ----------
-    run : LayerRun
-        The layer.
-    vector, channel : int
-        The output: row of the layer's inputs, column of its weights.
-    """
-
-    run: LayerRun
-    vector: int
-    channel: int
+class Search(OutputSearch):
+    """One wrong output of one layer."""
 
     @cached_property
     def output(self) -> Output:

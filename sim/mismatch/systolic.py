@@ -13,7 +13,7 @@ from celosia.hw.systolic.pe import PE
 from celosia.hw.systolic.timing import HAZARD_CYCLES, row_ready_cycles
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.golden.requantize import requantize
-from celosia.sim.mismatch.layer import LayerRun
+from celosia.sim.mismatch.layer import OutputSearch
 from celosia.sim.mismatch.replay import Replay
 from celosia.sim.mismatch.report import Fault
 from celosia.sim.vcd import Waves
@@ -30,20 +30,8 @@ def beats(plan: Any, config: AcceleratorConfig) -> int:  # noqa: ARG001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """One wrong output of one layer.
-
-    Parameters
-    ----------
-    run : LayerRun
-        The layer.
-    vector, channel : int
-        The output: row of the layer's inputs, column of its weights.
-    """
-
-    run: LayerRun
-    vector: int
-    channel: int
+class Search(OutputSearch):
+    """One wrong output of one layer."""
 
     @property
     def engine(self) -> SystolicConfig:
