@@ -159,8 +159,8 @@ def draw_layer(name: str, *, seed: int = 1, table: int = 4) -> SparseLayer:
 def draw_fc8(*, seed: int = 3) -> SparseLayer:
     """Draw a layer like the published FC8: its row counts, 1,759 active columns, and its entries in them.
 
-    Seed 3 was chosen because it comes nearest to the cycles of EIE on the real one, 7,926, in bench/eie_model.py (7,899):
-    that it does is no evidence. Seeds 1 to 10 take 7,852 to 8,145 cycles in the EIE mode of bench/eie.py.
+    Seed 3 was chosen because it comes nearest to the cycles of EIE on the real one, 7,926, in bench/eie_model.py: that
+    it does (7,899) is no evidence. Seeds 1 to 10 take 7,852 to 8,145 cycles in the EIE mode of bench/eie.py.
     """
     rng = np.random.default_rng([seed, 8])
     K, N_out = 4096, 1000
