@@ -89,6 +89,34 @@ def minimize(
     half = len(parameters) // 2
     expand = expand or (lambda values: (values[:half], values[half:]))
     reduce = reduce or (lambda weight_gradients, bias_gradients: weight_gradients + bias_gradients)
+
+    def gradients_of(pixels: np.ndarray, classes: np.ndarray) -> Arrays:
+        weights, biases = expand(parameters)
+        return reduce(*backpropagate(weights, biases, pixels, classes, weight_decay))
+
+    descend(parameters, images, labels, rng, gradients_of, epochs=epochs, learning_rate=learning_rate)
+
+
+def descend(
+    parameters: Arrays,
+    images: np.ndarray,
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    gradients_of: Callable[[np.ndarray, np.ndarray], Arrays],
+    *,
+    epochs: int,
+    learning_rate: float,
+) -> None:
+    """Change parameters in place, down their gradients, with Adam and a cosine schedule.
+
+    Parameters
+    ----------
+    parameters : list of ndarray of float32
+    images, labels, rng, epochs, learning_rate
+        As for :func:`minimize`.
+    gradients_of : callable
+        Gradients at the parameters as they are, from a batch of augmented images, see :func:`augment`, and its labels.
+    """
     first = [np.zeros_like(values) for values in parameters]
     second = [np.zeros_like(values) for values in parameters]
     batches = -(-len(images) // BATCH)
@@ -97,8 +125,7 @@ def minimize(
         if step % batches == 0:
             order = rng.permutation(len(images))
         chosen = order[step % batches * BATCH :][:BATCH]
-        weights, biases = expand(parameters)
-        gradients = reduce(*backpropagate(weights, biases, augment(images[chosen], rng), labels[chosen], weight_decay))
+        gradients = gradients_of(augment(images[chosen], rng), labels[chosen])
         rate = learning_rate * 0.5 * (1 + np.cos(np.pi * step / (epochs * batches)))
         for values, mean, square, gradient in zip(parameters, first, second, gradients, strict=True):
             mean += 0.1 * (gradient - mean)
@@ -119,7 +146,8 @@ def backpropagate(
     error = exponentials / exponentials.sum(axis=1, keepdims=True)
     error[np.arange(len(labels)), labels] -= 1
     error /= len(labels)
-    weight_gradients, bias_gradients = [], []
+    weight_gradients: Arrays = []
+    bias_gradients: Arrays = []
     for weight, activation in zip(reversed(weights), reversed(activations), strict=True):
         weight_gradients.insert(0, activation.T @ error + weight_decay * weight)
         bias_gradients.insert(0, error.sum(axis=0))

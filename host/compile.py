@@ -75,7 +75,7 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         plans.append(
             LayerPlan(
                 name=layer.name,
-                shape=(vectors, *layer.shape),
+                shape=(vectors * layer.windows, *layer.shape),
                 arranged=layer,
                 steps=tuple(planned),
                 weight_words=layer.weight_words,
@@ -102,8 +102,6 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         ring_base=places[0].ring_base,
         loads=tuple(loads),
         load_stream=np.concatenate(loaded) if loaded else None,
-        input_offset=packer.activation_offset(config, network.input_dtype),
-        output_offset=packer.activation_offset(config, network.output_dtype),
     )
 
 

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from celosia.host.binarize import Binarization, binarize
+from celosia.host.calibration import calibration_values
 from celosia.host.compress import Compression, compress
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatNetwork
-from celosia.host.models.integers import container, integer_range
+from celosia.host.models.integers import BIPOLAR, container, integer_range
 from celosia.host.models.ir import Network
 from celosia.host.quantize import Quantization, quantize
 from celosia.hw.config import AcceleratorConfig
@@ -28,7 +30,7 @@ def prepare(
     ----------
     model : Network or FloatNetwork
         A float network is quantized to the widths of the config; for the sparse engine its zeros count as pruned, and
-        its weights are shared.
+        its weights are shared; for the binary engine its weights and the activations between its layers become signs.
     inputs : ndarray (n, …)
         Real values; or, for a quantized model, integers of its input type if the array is of an integer type.
     config : AcceleratorConfig
@@ -38,7 +40,7 @@ def prepare(
     Returns
     -------
     network : Network
-    inputs : ndarray of integers, (n, *input_shape)
+    inputs : ndarray of integers, (n, *shape of the first layer's input)
 
     Raises
     ------
@@ -50,9 +52,8 @@ def prepare(
         method = _METHODS.get(config.engine_name, _quantize)
         network = method(model, values if calibration is None else calibration, config.engine)
         return network, network.quantize_input(values)
-    if values.dtype.kind == "f":
-        return model, model.quantize_input(values)
-    return model, values.astype(container(model.input_dtype))
+    integers = model.quantize_input(values) if values.dtype.kind == "f" else values.astype(container(model.input_dtype))
+    return model, model.layer_inputs(integers)
 
 
 def _quantize(model: FloatNetwork, calibration: np.ndarray, engine: Any) -> Network:
@@ -75,7 +76,20 @@ def _compress(model: FloatNetwork, calibration: np.ndarray, engine: Any) -> Netw
     return compress(model, calibration, options).network
 
 
-_METHODS: Final[dict[str, Callable[[FloatNetwork, np.ndarray, Any], Network]]] = {"sparse": _compress}
+def _binarize(model: FloatNetwork, calibration: np.ndarray, engine: Any) -> Network:
+    values = calibration_values(model, calibration)
+    lowest, highest = float(values.min()), float(values.max())
+    if engine.activation_width > 1:
+        sign = "" if lowest < 0 else "u"
+        return binarize(model, values, Binarization(input_dtype=f"{sign}int{engine.activation_width}"))
+    # values that are never negative would all be +1 with a threshold of 0
+    return binarize(model, values, Binarization(input_threshold=0.0 if lowest < 0 else highest / 2))
+
+
+_METHODS: Final[dict[str, Callable[[FloatNetwork, np.ndarray, Any], Network]]] = {
+    "sparse": _compress,
+    "binary": _binarize,
+}
 """How a float network becomes integers, for the engines that take others than :func:`quantize` makes."""
 
 
@@ -102,4 +116,6 @@ def check_inputs(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarra
                 f"the inputs reach from {values.min()} to {values.max()}, "
                 f"but {model.input_dtype} holds {low} to {high}."
             )
+        if model.input_dtype == BIPOLAR and not values.all():
+            raise ModelError("the inputs contain integers 0, but bipolar inputs are −1 or +1.")
     return values.reshape(len(values), *shape)

@@ -38,7 +38,7 @@ class LayerPlan:
     name : str
         Name of the layer.
     shape : tuple of int
-        (M, K, N): activation vectors per iteration, inputs, outputs.
+        (M, K, N): activation vectors per iteration, inputs of each, outputs.
     arranged : object
         The layer as the engine's packer arranged it: what the golden model computes.
     steps : sequence of PlannedStep
@@ -87,8 +87,6 @@ class Program:
         What the device does once, before the first iteration, to have weights that are not in `image`.
     load_stream : ndarray of uint32 or None
         Weight words that it takes from the stream for that, in order.
-    input_offset, output_offset : int
-        Added to the network's integers to give the device's.
     """
 
     network: Network
@@ -100,8 +98,6 @@ class Program:
     ring_base: int
     loads: Sequence[PlannedStep]
     load_stream: Words | None
-    input_offset: int
-    output_offset: int
 
     @property
     def steps(self) -> list[PlannedStep]:
@@ -164,16 +160,15 @@ class Program:
         -------
         ndarray of uint32, (iterations · input_words, 32-bit words of a memory word)
         """
-        flat = np.asarray(values).reshape(len(values), -1).astype(np.int64) + self.input_offset
+        flat = np.asarray(values).reshape(len(values), -1).astype(np.int64)
         iterations = -(-len(flat) // self.vectors)
         padded = np.zeros((iterations * self.vectors, flat.shape[1]), dtype=np.int64)
         padded[: len(flat)] = flat
-        return find_engine(self.config.engine_name).packer.pack_activations(self.config, padded)
+        return find_engine(self.config.engine_name).packer.pack_inputs(self.config, self.layers[0].arranged, padded)
 
     def unpack_outputs(self, words: Words, count: int) -> np.ndarray:
         """Turn result words back into the network's integers: int64, (count, *output_shape)."""
         packer = find_engine(self.config.engine_name).packer
         last = self.layers[-1].arranged
-        lanes = packer.unpack_activations(self.config, words, last.output_words)[:count]
-        flat = lanes[:, last.output_positions] - self.output_offset
+        flat: np.ndarray = packer.unpack_outputs(self.config, last, words)[:count]
         return flat.reshape(count, *self.network.output_shape)

@@ -55,6 +55,7 @@ ENGINES: dict[str, Engine] = {
     for engine in (
         Engine("systolic", "Systolic", "weight-stationary array of int8 multipliers for dense layers"),
         Engine("sparse", "Sparse", "EIE-style PEs for pruned layers with shared weights"),
+        Engine("binary", "Binary", "XNOR-popcount PEs for binarized layers, folded PE × SIMD"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Data that comes with Celosia: handwritten digits and two small networks that read them.
+"""Data that comes with Celosia: handwritten digits and three small networks that read them.
 
 Their origin and licence are in README.md in this folder.
 """
@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from celosia.host.models.float_ir import FloatNetwork
+from celosia.host.models.ir import Network
 from celosia.host.models.npz import read_npz
 
 
@@ -36,16 +37,31 @@ def load_digits(split: Literal["test", "train"] = "test") -> tuple[np.ndarray, n
 
 def digits_network() -> FloatNetwork:
     """The trained network: 64 pixels, as :func:`load_digits` gives them, to ten classes."""
-    return _read("digits_mlp.npz")
+    return _read_float("digits_mlp.npz")
 
 
 def lenet_network() -> FloatNetwork:
     """A network of LeNet-300-100's shape for the same pixels, pruned and with at most 15 values per layer beside 0."""
-    return _read("digits_lenet.npz")
+    return _read_float("digits_lenet.npz")
 
 
-def _read(name: str) -> FloatNetwork:
-    with resources.as_file(resources.files(__name__) / name) as path:
-        network = read_npz(path)
+def binary_network() -> Network:
+    """A network with weights of one bit, and signs between layers.
+
+    It takes the same pixels, as floats: they become ``uint4`` in steps of 16/15, and integers would be taken as such.
+    Its outputs are sums, which :meth:`celosia.host.models.ir.Network.dequantize_output` makes comparable.
+    """
+    network = _read("digits_binary.npz")
+    assert isinstance(network, Network), "digits_binary.npz holds a quantized network"
+    return network
+
+
+def _read_float(name: str) -> FloatNetwork:
+    network = _read(name)
     assert isinstance(network, FloatNetwork), f"{name} holds a float network"
     return network
+
+
+def _read(name: str) -> Network | FloatNetwork:
+    with resources.as_file(resources.files(__name__) / name) as path:
+        return read_npz(path)

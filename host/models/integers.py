@@ -11,6 +11,12 @@ from celosia.host.models.errors import ModelError
 MAX_BITS: Final = 16
 """Widest activation and weight, in bits."""
 
+BIPOLAR: Final = "bipolar"
+"""Type of activations that are −1 or +1, and never 0."""
+
+SUM: Final = "int32"
+"""Type of sums that nothing was done to; no layer takes it."""
+
 _DTYPE = re.compile(r"(u?)int([1-9][0-9]?)")
 
 
@@ -20,7 +26,8 @@ def integer_range(dtype: str) -> tuple[int, int]:
     Parameters
     ----------
     dtype : str
-        ``intW`` or ``uintW`` with W from 2 to 16 bits, e.g. ``int8``, ``uint8``, ``int4``.
+        ``intW`` with W from 2 to 16 bits or ``uintW`` with 1 to 16, e.g. ``int8``, ``uint8``, ``int4``; ``bipolar``
+        for −1 and +1; ``int32`` for sums.
 
     Returns
     -------
@@ -32,19 +39,28 @@ def integer_range(dtype: str) -> tuple[int, int]:
     ModelError
         If `dtype` does not name such a type.
     """
+    if dtype == BIPOLAR:
+        return -1, 1
+    if dtype == SUM:
+        return -(2**31), 2**31 - 1
+    return activation_range(dtype)
+
+
+def activation_range(dtype: str) -> tuple[int, int]:
+    """Smallest and largest value of ``intW`` or ``uintW``, as :func:`integer_range`, which other types have, too."""
     match = _DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None
-    if match is None or not 2 <= int(match[2]) <= MAX_BITS:
+    width = int(match[2]) if match else 0
+    if match is None or not (1 if match[1] else 2) <= width <= MAX_BITS:
         raise ModelError(
-            f"dtype {dtype!r} is not an activation type; int2 to int{MAX_BITS} and uint2 to uint{MAX_BITS} are."
+            f"dtype {dtype!r} is not an activation type; int2 to int{MAX_BITS} and uint1 to uint{MAX_BITS} are."
         )
-    width = int(match[2])
     return (0, 2**width - 1) if match[1] else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
 
 
 def container(dtype: str) -> np.dtype[np.integer]:
     """Smallest numpy integer type that holds an activation type, e.g. int8 for ``int4``, uint16 for ``uint9``."""
     smallest, largest = integer_range(dtype)
-    bits = 8 if largest - smallest < 256 else 16
+    bits = next(bits for bits in (8, 16, 32) if largest - smallest < 1 << bits)
     return np.dtype(f"{'u' if smallest == 0 else ''}int{bits}")
 
 

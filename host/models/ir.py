@@ -19,13 +19,14 @@ from celosia.host.models.checks import (
     check_chain,
     check_matrix,
     check_range,
+    float_array,
     frozen,
     integer,
     integer_vector,
     layer_label,
 )
 from celosia.host.models.errors import ModelError
-from celosia.host.models.integers import integer_range, quantize_values
+from celosia.host.models.integers import BIPOLAR, activation_range, container, integer_range, quantize_values
 from celosia.host.models.matrix import IntegerMatrixLayer
 
 Rounding = Literal["double", "away", "even", "up"]
@@ -135,7 +136,7 @@ class Dense(IntegerMatrixLayer):
             object.__setattr__(self, field, values)
         if self.rounding not in ROUNDINGS:
             raise ModelError(f"{where}: rounding {self.rounding!r} is not one of {', '.join(ROUNDINGS)}.")
-        inputs, outputs = integer_range(self.input_dtype), integer_range(self.output_dtype)
+        inputs, outputs = activation_range(self.input_dtype), activation_range(self.output_dtype)
         for field, (smallest, largest) in (
             ("input_zero_point", inputs),
             ("output_zero_point", outputs),
@@ -161,7 +162,15 @@ class Network:
     input_shape : tuple of int
         Shape of one input without the batch axis.
     input_scale, output_scale : float
-        Real value of one integer step, rounded to float32; the zero points are those of the first and last layer.
+        Real value of one integer step, rounded to float32; the zero points are those of the first and last layer. An
+        output scale may also be an array (N,), one for each output.
+    output_bias : float or ndarray (N,)
+        Real value of an output whose integer is its zero point, rounded to float32.
+    input_thresholds : ndarray (T,) of float or None
+        How real inputs become integers, instead of a scale: an input is the smallest integer of its type plus 1 (for
+        bipolar inputs 2) for each threshold that it reaches. In rising order, stored as float32.
+    channels_first : bool
+        Whether inputs are given as (C, H, W), which is then `input_shape`, to a first layer that takes (H, W, C).
     labels : sequence of str
         Names of the output classes, or empty.
 
@@ -175,20 +184,23 @@ class Network:
     layers: Sequence[Layer]
     input_shape: tuple[int, ...]
     input_scale: float = 1.0
-    output_scale: float = 1.0
+    output_scale: float | np.ndarray = 1.0
+    output_bias: float | np.ndarray = 0.0
+    input_thresholds: np.ndarray | None = None
+    channels_first: bool = False
     labels: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
-        shape, labels = check_chain(self.name, self.layers, self.input_shape, self.labels)
-        object.__setattr__(self, "input_shape", shape)
+        if self.channels_first and len(self.input_shape) != 3:
+            raise ModelError(f'network "{self.name}": inputs of shape {self.input_shape} have no channels first.')
+        chain_shape = self._channels_last(self.input_shape)
+        shape, labels = check_chain(self.name, self.layers, chain_shape, self.labels)
+        object.__setattr__(self, "input_shape", (shape[2], *shape[:2]) if self.channels_first else shape)
         object.__setattr__(self, "labels", labels)
-        for field in ("input_scale", "output_scale"):
-            given = getattr(self, field)
-            scale = float(np.float32(given))
-            if not (math.isfinite(scale) and scale > 0):
-                raise ModelError(f'network "{self.name}": {field} is {given}, but it must be positive and finite.')
-            object.__setattr__(self, field, scale)
+        self._check_scales()
+        if self.input_thresholds is not None:
+            object.__setattr__(self, "input_thresholds", self._check_input_thresholds())
         for before, layer in zip(self.layers, self.layers[1:], strict=False):
             offer = (before.output_dtype, before.output_zero_point)
             need = (layer.input_dtype, layer.input_zero_point)
@@ -198,10 +210,49 @@ class Network:
                     f'"{before.name}" gives {offer[0]} with zero point {offer[1]}; both must be equal.'
                 )
 
+    def _channels_last(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[1:], shape[0]) if self.channels_first else shape
+
+    def _check_scales(self) -> None:
+        where, outputs = f'network "{self.name}"', math.prod(self.output_shape)
+        for field, shapes in (
+            ("input_scale", [()]),
+            ("output_scale", [(), (outputs,)]),
+            ("output_bias", [(), (outputs,)]),
+        ):
+            given = getattr(self, field)
+            values = float_array(where, field, given)
+            if values.shape not in shapes:
+                raise ModelError(f"{where}: {field} has shape {values.shape}, but {shapes[-1]} is needed.")
+            if field == "input_scale" and values <= 0:
+                raise ModelError(f"{where}: {field} is {given}, but it must be positive and finite.")
+            if field == "output_scale" and not values.all():
+                raise ModelError(f"{where}: {field} is {given}, but it must not be 0.")
+            object.__setattr__(self, field, values if values.ndim else float(values))
+
+    def _check_input_thresholds(self) -> np.ndarray:
+        where, (low, high) = f'network "{self.name}"', integer_range(self.input_dtype)
+        given = np.asarray(self.input_thresholds)
+        most = (high - low) // self.input_step
+        if given.ndim != 1 or given.dtype.kind not in "iuf" or np.isnan(given).any() or (given[1:] < given[:-1]).any():
+            raise ModelError(f"{where}: input_thresholds must be numbers (T,) in rising order.")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is never reached, or always
+            thresholds = given.astype(np.float32)
+        if not 1 <= len(thresholds) <= most:
+            raise ModelError(
+                f"{where}: it has {len(thresholds)} input_thresholds, but {self.input_dtype} inputs take 1 to {most}."
+            )
+        return frozen(thresholds, np.float32)
+
     @property
     def input_dtype(self) -> str:
         """Type of the inputs."""
         return self.layers[0].input_dtype
+
+    @property
+    def input_step(self) -> int:
+        """Distance of two neighbouring inputs: 2 if they are −1 and +1, else 1."""
+        return 2 if self.input_dtype == BIPOLAR else 1
 
     @property
     def input_zero_point(self) -> int:
@@ -229,10 +280,39 @@ class Network:
         return sum(layer.macs for layer in self.layers)
 
     def quantize_input(self, values: npt.ArrayLike) -> np.ndarray:
-        """Real inputs to integers: float (..., any shape) -> ``container(input_dtype)``, same shape."""
-        return quantize_values(values, self.input_scale, self.input_zero_point, self.input_dtype)
+        """Real inputs to integers: float (..., any shape) -> ``container(input_dtype)``, same shape.
+
+        Without `input_thresholds`, bipolar inputs are −1 below 0 and else +1.
+
+        Raises
+        ------
+        ModelError
+            If a value is not finite.
+        """
+        if self.input_thresholds is None and self.input_dtype != BIPOLAR:
+            return quantize_values(values, self.input_scale, self.input_zero_point, self.input_dtype)
+        thresholds = np.zeros(1, np.float32) if self.input_thresholds is None else self.input_thresholds
+        given = np.asarray(values)
+        with np.errstate(over="ignore"):  # what float32 cannot hold saturates like any other
+            real = given.astype(np.float32)
+        if not np.isfinite(given).all():
+            raise ModelError("the values to quantize contain NaN or infinity; only finite values have an integer.")
+        steps = np.searchsorted(thresholds, real.ravel(), side="right").reshape(real.shape)
+        return (integer_range(self.input_dtype)[0] + self.input_step * steps).astype(container(self.input_dtype))
+
+    def layer_inputs(self, values: np.ndarray) -> np.ndarray:
+        """Return integer inputs (n, *input_shape) as the first layer takes them: with channels last."""
+        return np.moveaxis(values, 1, -1) if self.channels_first else values
 
     def dequantize_output(self, values: npt.ArrayLike) -> np.ndarray:
-        """Integer outputs to real ones: ``(value − zero_point) · scale`` as float32, same shape."""
-        steps = np.asarray(values).astype(np.int64) - self.output_zero_point
-        return steps.astype(np.float32) * np.float32(self.output_scale)
+        """Integer outputs to real ones: ``(value − zero_point) · scale + bias`` as float32, same shape.
+
+        Computed in float64 and rounded once.
+        """
+        steps = np.asarray(values).astype(np.float64) - self.output_zero_point
+        shape = (-1, *self.output_shape) if steps.ndim > len(self.output_shape) else self.output_shape
+        scale, bias = (
+            each.astype(np.float64).reshape(self.output_shape) if isinstance(each, np.ndarray) else each
+            for each in (self.output_scale, self.output_bias)
+        )
+        return (steps.reshape(shape) * scale + bias).astype(np.float32).reshape(steps.shape)

@@ -12,8 +12,19 @@ entry              content
 ``layers``         texts (L,): the layers' names, in order
 ``labels``         texts: one per output; optional
 ``input_scale``    number; quantized networks only
-``output_scale``   number; quantized networks only
+``output_scale``   number, or numbers (N,), one for each output; quantized networks only
 ================== ============================================================================
+
+A quantized network may also have the other fields of :class:`celosia.host.models.ir.Network`, which are left out where
+they are 0 or nothing:
+
+==================== ==========================================================================
+entry                content
+==================== ==========================================================================
+``output_bias``      number, or numbers (N,)
+``input_thresholds`` numbers (T,)
+``channels_first``   integer: 0 or 1
+==================== ==========================================================================
 
 Layer i (from 0) of a float network has ``i.weights`` float (K, N), ``i.bias`` float (N,) and, if there is one,
 ``i.activation``: ``none``, ``relu``, ``relu6`` or two numbers (lowest, highest). ``i.kind`` is ``dense``, and may be
@@ -27,6 +38,12 @@ Layer i of a quantized network has the fields of its class under the same names.
 ``compressed``: :class:`celosia.host.models.compressed.CompressedDense`
     ``i.codes`` uint8 (K, N), ``i.codebook`` integers (C,), ``i.bias``, ``i.shift``, ``i.minimum``, ``i.maximum``,
     ``i.input_dtype``, ``i.output_dtype``; without ``i.codebook``, ``i.codes`` are the weights, int8 or int16
+``binary-dense``: :class:`celosia.host.models.binary.BinaryDense`
+    ``i.weights`` integers (K, N), ``i.input_dtype``, ``i.output_dtype``; optional: ``i.thresholds`` integers (N, T),
+    ``i.output_minimum``
+``binary-conv``: :class:`celosia.host.models.binary.BinaryConv`
+    ``i.weights`` integers (kernel rows, kernel columns, C, N), ``i.input_size`` integers (2,), ``i.strides`` (2,),
+    ``i.padding`` (4,), ``i.pad_value``, ``i.pool`` (2,), ``i.pool_strides`` (2,), and those of ``binary-dense``
 
 A float network by hand::
 
@@ -35,26 +52,20 @@ A float network by hand::
                            "0.weights": w0, "0.bias": b0, "0.activation": "relu", "1.weights": w1, "1.bias": b1})
 """
 
-import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypedDict, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Final, TypedDict, cast
 
 import numpy as np
 
 from celosia.host.files import replacing, write_arrays
-from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.errors import ModelError
-from celosia.host.models.float_ir import Activation, FloatDense, FloatNetwork
-from celosia.host.models.ir import Dense, Layer, Network, Rounding
+from celosia.host.models.float_ir import FloatDense, FloatNetwork
+from celosia.host.models.ir import Layer, Network
 from celosia.host.models.npz_entries import Entries, read_arrays
+from celosia.host.models.npz_layers import FIELDS, FLOAT_LAYERS, KINDS, QUANTIZED_LAYERS, read_layers
 
 VERSION: Final = 1
-_KINDS: Final[dict[type, str]] = {Dense: "dense", FloatDense: "dense", CompressedDense: "compressed"}
-
-_FIELDS: Final[dict[type, tuple[str, ...]]] = {
-    kind: tuple(field.name for field in dataclasses.fields(kind) if field.name != "name") for kind in _KINDS
-}
 
 
 def read_npz(path: str | os.PathLike[str]) -> Network | FloatNetwork:
@@ -97,7 +108,7 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
     path : path
         The .npz file, replaced if it exists.
     network : Network or FloatNetwork
-        Every layer must be a Dense, CompressedDense or FloatDense.
+        Every layer must be of one of the kinds above.
 
     Raises
     ------
@@ -114,16 +125,16 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
     if network.labels:
         entries["labels"] = list(network.labels)
     if isinstance(network, Network):
-        entries |= {"input_scale": network.input_scale, "output_scale": network.output_scale}
+        entries |= _scales(network)
     layers: Sequence[Layer | FloatDense] = network.layers
     for index, layer in enumerate(layers):
-        if type(layer) not in _FIELDS:
+        if type(layer) not in KINDS:
             raise ModelError(
                 f'{os.fspath(path)}: layer "{layer.name}" is a {type(layer).__name__}, '
-                "but the format holds dense and compressed layers only."
+                "but the format holds dense, compressed and binarized layers only."
             )
-        entries[f"{index}.kind"] = _KINDS[type(layer)]
-        entries |= {f"{index}.{field}": getattr(layer, field) for field in _FIELDS[type(layer)]}
+        entries[f"{index}.kind"] = KINDS[type(layer)]
+        entries |= {f"{index}.{field}": getattr(layer, field) for field in FIELDS[type(layer)]}
     arrays = {key: np.asarray(value) for key, value in entries.items() if value is not None}
     try:
         with replacing(path) as file:
@@ -132,7 +143,16 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
         raise ModelError(f"{os.fspath(path)}: it cannot be written ({error.strerror}).") from None
 
 
-_AnyLayer = TypeVar("_AnyLayer", bound=Layer | FloatDense)
+def _scales(network: Network) -> dict[str, object]:
+    """What a quantized network has beside a float one; None for what its file needs no entry for."""
+    bias = network.output_bias
+    return {
+        "input_scale": network.input_scale,
+        "output_scale": network.output_scale,
+        "output_bias": None if isinstance(bias, float) and not bias else bias,
+        "input_thresholds": network.input_thresholds,
+        "channels_first": 1 if network.channels_first else None,
+    }
 
 
 class _Common(TypedDict):
@@ -148,88 +168,23 @@ def _read_names(entries: Entries) -> tuple[list[str], _Common]:
     return names, _Common(name=entries.text("name"), input_shape=tuple(shape), labels=labels)
 
 
-def _read_layers(
-    entries: Entries, names: list[str], readers: Mapping[str, Callable[[Entries, int, str], _AnyLayer]]
-) -> list[_AnyLayer]:
-    """Read each layer with the reader of its kind."""
-    layers = []
-    for index, name in enumerate(names):
-        kind = entries.text(key) if (key := f"{index}.kind") in entries else "dense"
-        if kind not in readers:
-            raise ModelError(f'layer "{name}" is of kind "{kind}", but only {" and ".join(readers)} layers are read.')
-        layers.append(readers[kind](entries, index, name))
-    return layers
-
-
 def _read_float(entries: Entries) -> FloatNetwork:
     names, common = _read_names(entries)
-    return FloatNetwork(layers=_read_layers(entries, names, {"dense": _read_float_dense}), **common)
-
-
-def _read_float_dense(entries: Entries, index: int, name: str) -> FloatDense:
-    return FloatDense(
-        name=name,
-        weights=entries.array(f"{index}.weights", "a float array (K, N)"),
-        bias=entries.array(f"{index}.bias", "a float array (N,)"),
-        activation=_read_activation(entries, f"{index}.activation"),
-    )
-
-
-def _read_activation(entries: Entries, key: str) -> Activation:
-    if key not in entries:
-        return "none"
-    array = entries.array(key)
-    if array.shape == (2,) and array.dtype.kind in "iuf":
-        return (float(array[0]), float(array[1]))
-    return cast(Activation, entries.text(key, "none, relu, relu6 or two numbers"))
+    return FloatNetwork(layers=read_layers(entries, names, FLOAT_LAYERS), **common)
 
 
 def _read_quantized(entries: Entries) -> Network:
     names, common = _read_names(entries)
     return Network(
-        layers=_read_layers(entries, names, _QUANTIZED_LAYERS),
+        layers=read_layers(entries, names, QUANTIZED_LAYERS),
         input_scale=entries.number("input_scale"),
-        output_scale=entries.number("output_scale"),
+        output_scale=entries.numbers("output_scale"),
+        output_bias=entries.numbers("output_bias") if "output_bias" in entries else 0.0,
+        input_thresholds=np.asarray(entries.numbers("input_thresholds")) if "input_thresholds" in entries else None,
+        channels_first="channels_first" in entries and entries.truth("channels_first"),
         **common,
     )
 
-
-def _read_dense(entries: Entries, index: int, name: str) -> Dense:
-    return Dense(
-        name=name,
-        weights=entries.array(f"{index}.weights", "an int8 array (K, N)"),
-        bias=entries.array(f"{index}.bias", "an integer array (N,)"),
-        multiplier=entries.array(f"{index}.multiplier", "an integer array (N,)"),
-        shift=entries.array(f"{index}.shift", "an integer array (N,)"),
-        rounding=cast(Rounding, entries.text(f"{index}.rounding")),
-        input_zero_point=entries.integer(f"{index}.input_zero_point"),
-        output_zero_point=entries.integer(f"{index}.output_zero_point"),
-        minimum=entries.integer(f"{index}.minimum"),
-        maximum=entries.integer(f"{index}.maximum"),
-        input_dtype=entries.text(f"{index}.input_dtype"),
-        output_dtype=entries.text(f"{index}.output_dtype"),
-    )
-
-
-def _read_compressed(entries: Entries, index: int, name: str) -> CompressedDense:
-    codebook = f"{index}.codebook"
-    return CompressedDense(
-        name=name,
-        codes=entries.array(f"{index}.codes", "a uint8 array (K, N)"),
-        codebook=entries.array(codebook) if codebook in entries else None,
-        bias=entries.array(f"{index}.bias", "an integer array (N,)"),
-        shift=entries.integer(f"{index}.shift"),
-        minimum=entries.integer(f"{index}.minimum"),
-        maximum=entries.integer(f"{index}.maximum"),
-        input_dtype=entries.text(f"{index}.input_dtype"),
-        output_dtype=entries.text(f"{index}.output_dtype"),
-    )
-
-
-_QUANTIZED_LAYERS: Final[Mapping[str, Callable[[Entries, int, str], Layer]]] = {
-    "dense": _read_dense,
-    "compressed": _read_compressed,
-}
 
 _READERS: Final[dict[str, Callable[[Entries], Network | FloatNetwork]]] = {
     "celosia-float": _read_float,

@@ -59,6 +59,10 @@ def _read_array(content: bytes, name: str) -> np.ndarray:
     return values.reshape(shape[::-1]).T if fortran_order else values.reshape(shape)
 
 
+def _wrong(key: str, array: np.ndarray, wanted: str) -> ModelError:
+    return ModelError(f'the entry "{key}" is {array.dtype} of shape {array.shape}, but {wanted} would be right.')
+
+
 class Entries:
     """The entries of a file, with sentences for what is missing, of the wrong kind, or unknown.
 
@@ -83,7 +87,7 @@ class Entries:
     def _scalar(self, key: str, kinds: str, wanted: str) -> np.ndarray:
         array = self.array(key, wanted)
         if array.dtype.kind not in kinds or array.shape != ():
-            raise ModelError(f'the entry "{key}" is {array.dtype} of shape {array.shape}, but {wanted} would be right.')
+            raise _wrong(key, array, wanted)
         return array
 
     def text(self, key: str, wanted: str = "one text") -> str:
@@ -98,11 +102,24 @@ class Entries:
         """Return one number."""
         return float(self._scalar(key, "iuf", "one number"))
 
+    def numbers(self, key: str) -> float | np.ndarray:
+        """Return one number, or an array of numbers."""
+        array = self.array(key, wanted := "one number or an array of numbers")
+        if array.dtype.kind not in "iuf":
+            raise _wrong(key, array, wanted)
+        return array if array.ndim else float(array)
+
+    def truth(self, key: str) -> bool:
+        """Return whether an integer, 0 or 1, is 1."""
+        if (value := self.integer(key)) not in (0, 1):
+            raise ModelError(f'the entry "{key}" is {value}, but 0 or 1 would be right.')
+        return value == 1
+
     def vector(self, key: str, kinds: str, wanted: str) -> list[str] | list[int]:
         """Return a vector of a dtype of one of the `kinds`, numpy's letters."""
         array = self.array(key, wanted)
         if array.ndim != 1 or (array.dtype.kind not in kinds and array.size):
-            raise ModelError(f'the entry "{key}" is {array.dtype} of shape {array.shape}, but {wanted} would be right.')
+            raise _wrong(key, array, wanted)
         return array.tolist()
 
     def refuse_others(self) -> None:

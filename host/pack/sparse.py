@@ -23,10 +23,11 @@ __all__ = [
     "arrange",
     "loads",
     "most_vectors",
-    "pack_activations",
+    "pack_inputs",
     "ring_words",
     "steps",
     "unpack_activations",
+    "unpack_outputs",
 ]
 
 
@@ -262,14 +263,19 @@ def _pack_biases(engine: SparseConfig, layer: ArrangedLayer, tile: Tile) -> Word
     return pack_lanes(biases.reshape(tile.rows, engine.pes), engine.bias_width)
 
 
-def pack_activations(config: AcceleratorConfig, values: np.ndarray) -> Words:
-    """Pack activation vectors: (M, K) integers to (M · words of a vector, …), missing lanes 0."""
+def pack_inputs(config: AcceleratorConfig, layer: ArrangedLayer, values: np.ndarray) -> Words:
+    """Pack a layer's inputs: (M, K) integers to (M · words of a vector, …), missing lanes 0."""
     engine = engine_of(config)
     M, K = values.shape
-    words = -(-K // engine.pes)
+    words = layer.input_words
     padded = np.zeros((M, words * engine.pes), dtype=values.dtype)
     padded[:, :K] = values
     return pack_lanes(padded.reshape(M * words, engine.pes), engine.activation_width)
+
+
+def unpack_outputs(config: AcceleratorConfig, layer: ArrangedLayer, words: Words) -> np.ndarray:
+    """Return a layer's outputs: int64, (M, N)."""
+    return unpack_activations(config, words, layer.output_words)[:, layer.output_positions]
 
 
 def unpack_activations(config: AcceleratorConfig, words: Words, vector_words: int) -> np.ndarray:

@@ -124,6 +124,11 @@ class ArrangedLayer:
         return self.layer.codes.shape
 
     @property
+    def windows(self) -> int:
+        """Activation vectors of an input of the network: one."""
+        return 1
+
+    @property
     def work(self) -> int:
         """Multiplications that a vector without zeros needs."""
         return self.layer.nonzeros

@@ -52,9 +52,9 @@ class ArrangedLayer:
         return self.layer.macs
 
     @property
-    def output_positions(self) -> np.ndarray:
-        """Lane of each output in its vector: int64 (N,)."""
-        return np.arange(self.shape[1])
+    def windows(self) -> int:
+        """Activation vectors of an input of the network: one."""
+        return 1
 
 
 def arrange(config: AcceleratorConfig, layers: Sequence[object], options: None = None) -> list[ArrangedLayer]:
@@ -154,21 +154,22 @@ def pack_parameters(engine: SystolicConfig, layer: Dense) -> Words:
     return engine.parameter_layout.encode(bias=bias, multiplier=layer.multiplier, shift=layer.shift)
 
 
-def pack_activations(config: AcceleratorConfig, values: np.ndarray) -> Words:
-    """Pack activation vectors: (M, K) integers to (M · words of a vector, …), missing lanes 0."""
+def pack_inputs(config: AcceleratorConfig, layer: ArrangedLayer, values: np.ndarray) -> Words:
+    """Pack a layer's inputs: (M, K) integers of its input type to (M · words of a vector, …), missing lanes 0."""
     engine = _engine(config)
     M, K = values.shape
-    words = vector_words(engine, K)
-    padded = np.zeros((M, words * engine.rows), dtype=values.dtype)
-    padded[:, :K] = values
+    words = layer.input_words
+    padded = np.zeros((M, words * engine.rows), dtype=np.int64)
+    padded[:, :K] = values + _offset(engine, layer.layer.input_dtype)
     return pack_lanes(padded.reshape(M * words, engine.rows), engine.activation_width)
 
 
-def unpack_activations(config: AcceleratorConfig, words: Words, vector_words: int) -> np.ndarray:
-    """Return activation vectors, missing lanes included: int64, (M, vector_words · rows)."""
+def unpack_outputs(config: AcceleratorConfig, layer: ArrangedLayer, words: Words) -> np.ndarray:
+    """Return a layer's outputs, integers of its output type: int64, (M, N)."""
     engine = _engine(config)
     lanes = unpack_lanes(words, engine.rows, engine.activation_width, signed=engine.activation_signed)
-    return lanes.reshape(-1, vector_words * engine.rows)
+    vectors = lanes.reshape(-1, layer.output_words * engine.rows)
+    return vectors[:, : layer.shape[1]] - _offset(engine, layer.layer.output_dtype)
 
 
 def layer_fields(engine: SystolicConfig, layer: Dense, M: int, *, weights_stream: bool) -> dict[str, int]:

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.pipeline import delay
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.pe import PE
-from celosia.hw.systolic.unmerged import UnmergedRegister
+from celosia.hw.unmerged import UnmergedRegister
 
 
 class SystolicArray(wiring.Component):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from celosia.hw.multiplier import Multiplier
 from celosia.hw.systolic.adder import add
 from celosia.hw.systolic.config import SystolicConfig
-from celosia.hw.systolic.unmerged import UnmergedRegister
+from celosia.hw.unmerged import UnmergedRegister
 
 
 class PE(wiring.Component):

@@ -28,8 +28,9 @@ from celosia.hw.sparse.timing import (
     codebook_cycles,
     merge_cycles,
 )
+from celosia.sim.cycles.load import load_raw
 from celosia.sim.cycles.model import Source
-from celosia.sim.cycles.sparse_load import load_encoded, load_raw
+from celosia.sim.cycles.sparse_load import load_encoded
 from celosia.sim.golden.sparse import run_layer
 
 

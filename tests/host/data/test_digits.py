@@ -1,10 +1,15 @@
+from importlib import resources
+
 import numpy as np
 import pytest
 
+from celosia.host import data
 from celosia.host.compress import Compression, compress
 from celosia.host.compression_report import compression_report
-from celosia.host.data import digits_network, lenet_network, load_digits
+from celosia.host.data import binary_network, digits_network, lenet_network, load_digits
+from celosia.host.models.binary import BinaryDense
 from celosia.host.quantize import Quantization, quantize
+from celosia.sim.golden import binary as golden
 
 
 def test_splits_are_the_whole_set_and_disjoint():
@@ -88,3 +93,24 @@ def test_lenet_is_fifty_times_smaller():
     assert total["bias_bytes"] == 2 * 410
     assert (total["total_bytes"], total["total_bytes_huffman"]) == (4443, 3861)
     assert total["ratio_huffman"] > 50
+
+
+def test_the_binarized_network():
+    images, labels = load_digits()
+    network = binary_network()
+    assert network.labels == tuple("0123456789")
+    assert all(isinstance(layer, BinaryDense) and not layer.is_ternary for layer in network.layers)
+    assert [layer.weights.shape for layer in network.layers] == [(64, 256), (256, 256), (256, 10)]
+    assert [layer.input_dtype for layer in network.layers] == ["uint4", "bipolar", "bipolar"]
+    assert (network.output_dtype, network.output_scale.shape, network.output_bias.shape) == ("int32", (10,), (10,))
+    values = network.quantize_input(images)
+    assert (values.min(), values.max()) == (0, 15)
+    for layer in network.layers:
+        values = golden.run_layer(layer, values)
+        assert np.mean([len(np.unique(column)) > 1 for column in values.T]) > 0.9, "few outputs are constant"
+    assert (network.dequantize_output(values).argmax(axis=1) == labels).sum() == 440
+
+
+def test_the_binarized_network_is_a_small_file():
+    with resources.as_file(resources.files(data) / "digits_binary.npz") as path:
+        assert path.stat().st_size < 20_000  # 84,480 weights of one bit are 10,560 bytes

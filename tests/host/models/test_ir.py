@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatDense, FloatNetwork
 from celosia.host.models.integers import container, integer_range, quantize_values, signed_width
@@ -174,13 +175,132 @@ def test_a_dense_layer_takes_any_shape_of_its_size():
         ({"labels": ["a"]}, "1 labels for 2 outputs"),
         ({"labels": [1, 2]}, "label is not a string"),
         ({"input_scale": 0.0}, "input_scale is 0.0, but it must be positive"),
-        ({"output_scale": float("nan")}, "output_scale is nan"),
-        ({"output_scale": 1e-60}, "must be positive"),
+        ({"output_scale": float("nan")}, "output_scale contains NaN"),
+        ({"output_scale": 1e-60}, "must not be 0"),
     ],
 )
 def test_network_names_what_is_wrong(changes, words):
     with pytest.raises(ModelError, match=words):
         Network(**({"name": "net", "layers": [dense()], "input_shape": (3,)} | changes))
+
+
+def binary(dtype: str = "bipolar", **changes) -> Network:
+    """A network of one layer of 3 inputs and 2 sums."""
+    layer = BinaryDense(
+        name="fc", weights=np.array([[1, 1], [1, -1], [-1, 1]]), input_dtype=dtype, output_dtype="int32"
+    )
+    return Network(**({"name": "net", "layers": [layer], "input_shape": (3,)} | changes))
+
+
+def test_bipolar_inputs_are_signs():
+    network = binary()
+    assert network.input_step == 2
+    values = network.quantize_input([[-0.0, 0.0, 1e-30], [-1e-30, 5, -np.float32(3e38)]])
+    assert values.dtype == np.int8
+    assert values.tolist() == [[1, 1, 1], [-1, 1, -1]]
+    assert network.quantize_input(-2).tolist() == -1
+    with pytest.raises(ModelError, match="NaN or infinity"):
+        network.quantize_input([0, np.inf, 0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "thresholds", "expected"),
+    [
+        ("bipolar", [8], [-1, -1, 1, 1]),
+        ("uint1", [8], [0, 0, 1, 1]),
+        ("uint2", [8, 8, 9], [0, 0, 2, 3]),
+        ("uint8", [7.5, 8.5], [1, 1, 1, 2]),
+        ("int2", [0, 1, 9], [0, 0, 0, 1]),
+        ("int8", [-np.inf, 8, np.inf], [-127, -127, -126, -126]),
+    ],
+)
+def test_inputs_by_thresholds(dtype, thresholds, expected):
+    network = binary(dtype, input_thresholds=np.array(thresholds))
+    assert network.input_thresholds.dtype == np.float32
+    assert network.input_step == (2 if dtype == "bipolar" else 1)
+    below = np.nextafter(np.float32(8), np.float32(0))
+    values = network.quantize_input([[7.5], [below], [8], [9]])
+    assert values.shape == (4, 1)
+    assert values.dtype == container(dtype)
+    assert values.ravel().tolist() == expected
+    with pytest.raises(ValueError, match="read-only"):
+        network.input_thresholds[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "changes", "words"),
+    [
+        ("bipolar", {"input_thresholds": [0, 1]}, "2 input_thresholds, but bipolar inputs take 1 to 1"),
+        ("uint2", {"input_thresholds": [0, 1, 2, 3]}, "4 input_thresholds, but uint2 inputs take 1 to 3"),
+        ("uint2", {"input_thresholds": []}, "0 input_thresholds, but"),
+        ("uint2", {"input_thresholds": [1, 0]}, "input_thresholds must be numbers .* in rising order"),
+        ("uint2", {"input_thresholds": [np.nan]}, "in rising order"),
+        ("uint2", {"input_thresholds": [[1]]}, "in rising order"),
+        ("uint2", {"input_thresholds": 1}, "in rising order"),
+        ("uint2", {"output_scale": [1, 2, 3]}, r"output_scale has shape \(3,\), but \(2,\) is needed"),
+        ("uint2", {"output_scale": [1, 0]}, "output_scale is .* but it must not be 0"),
+        ("uint2", {"output_bias": [[1, 2]]}, r"output_bias has shape \(1, 2\), but \(2,\) is needed"),
+        ("uint2", {"output_bias": [1, np.inf]}, "output_bias contains NaN or infinity"),
+        ("uint2", {"output_bias": "a"}, "output_bias is <U1, but it must be an array of numbers"),
+        ("uint2", {"input_scale": [1.0]}, r"input_scale has shape \(1,\), but"),
+        ("uint2", {"input_scale": -1.0}, "input_scale is -1.0, but it must be positive"),
+        ("uint2", {"channels_first": True}, r"inputs of shape \(3,\) have no channels first"),
+    ],
+)
+def test_members_of_binarized_networks_are_checked(dtype, changes, words):
+    with pytest.raises(ModelError, match=words) as caught:
+        binary(dtype, **changes)
+    assert str(caught.value).startswith('network "net": ')
+
+
+def test_outputs_with_a_scale_and_a_bias_each():
+    network = binary(output_scale=[0.5, -2], output_bias=np.array([0.25, 1]))
+    assert network.output_scale.dtype == network.output_bias.dtype == np.float32
+    outputs = network.dequantize_output([[3, -1], [0, 3]])
+    assert outputs.dtype == np.float32
+    assert outputs.tolist() == [[1.75, 3.0], [0.25, -5.0]]
+    assert network.dequantize_output([3, -1]).tolist() == [1.75, 3.0]  # one input, without a batch axis
+    assert network.dequantize_output(np.zeros((0, 2))).shape == (0, 2)
+    assert binary(output_scale=0.1, output_bias=1).output_bias == 1.0
+    assert binary(output_bias=0.1).dequantize_output([[1, 2]]).tolist() == [
+        [float(np.float32(np.float32(0.1) + np.float64(1))), float(np.float32(np.float32(0.1) + np.float64(2)))]
+    ]
+    with pytest.raises(ValueError, match="read-only"):
+        network.output_scale[0] = 1
+
+
+def test_scales_of_an_image_are_one_for_each_element():
+    layer = BinaryConv(name="conv", weights=np.ones((1, 1, 1, 3), int), input_size=(2, 1), output_dtype="int32")
+    network = Network(
+        name="net", layers=[layer], input_shape=(2, 1, 1), output_scale=np.arange(1, 7), output_bias=np.arange(6)
+    )
+    outputs = network.dequantize_output(np.full((4, 2, 1, 3), 10))
+    assert outputs.shape == (4, 2, 1, 3)
+    assert outputs[3].tolist() == [[[10, 21, 32]], [[43, 54, 65]]]
+
+
+def test_scale_and_bias_beside_a_zero_point():
+    network = Network(name="net", layers=[dense()], input_shape=(3,), output_scale=[2, 3], output_bias=[-1, 1])
+    assert network.dequantize_output(np.array([[5, 6]], np.int8)).tolist() == [[-1, 4]]
+
+
+def test_images_with_channels_first():
+    layer = BinaryConv(
+        name="conv", weights=np.ones((2, 2, 3, 1), int), input_size=(4, 5), input_dtype="uint8", output_dtype="int32"
+    )
+    network = Network(name="net", layers=[layer], input_shape=(3, 4, 5), channels_first=True)
+    assert network.input_shape == (3, 4, 5)
+    images = np.arange(120).reshape(2, 3, 4, 5)
+    taken = network.layer_inputs(network.quantize_input(images))
+    assert taken.shape == (2, *layer.input_shape)
+    for n, c, y, x in np.ndindex(images.shape):
+        assert taken[n, y, x, c] == images[n, c, y, x]
+    with pytest.raises(
+        ModelError, match=r'layer "conv": it takes shape \(4, 5, 3\), but the input has shape \(5, 3, 4'
+    ):
+        Network(name="net", layers=[layer], input_shape=(4, 5, 3), channels_first=True)
+    last = Network(name="net", layers=[layer], input_shape=(4, 5, 3))
+    assert last.layer_inputs(images) is images
 
 
 def test_layers_are_frozen():

@@ -1,6 +1,6 @@
 """A one-bit register that synthesis leaves where it is."""
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,3 +47,13 @@ class UnmergedRegister(wiring.Component):
             m.d.sync += register.eq(self.i)
             m.d.comb += self.o.eq(register)
         return m
+
+
+def unmerged(m: Module, value: Value, name: str) -> Value:
+    """Return `value`, each bit a cycle later, through registers `NAME_0`, `NAME_1`, … that are not merged."""
+    bits = []
+    for index, bit in enumerate(value):
+        m.submodules[f"{name}_{index}"] = register = UnmergedRegister()
+        m.d.comb += register.i.eq(bit)
+        bits.append(register.o)
+    return Cat(bits)
