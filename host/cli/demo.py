@@ -16,7 +16,8 @@ from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, S
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.compile import compile_network
 from celosia.host.compression_report import compression_report
-from celosia.host.data import digits_network, lenet_network, load_digits
+from celosia.host.data import binary_network, digits_network, lenet_network, load_digits
+from celosia.host.models.binary import BinaryDense
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.ir import Network
@@ -25,14 +26,18 @@ from celosia.host.session import Outcome, run
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import ENGINES
 
-NETWORKS: Final[dict[str, Callable[[], FloatNetwork]]] = {"systolic": digits_network, "sparse": lenet_network}
+NETWORKS: Final[dict[str, Callable[[], FloatNetwork | Network]]] = {
+    "systolic": digits_network,
+    "sparse": lenet_network,
+    "binary": binary_network,
+}
 """Engine → the network that it reads digits with."""
 
 
 def _quantized(config: AcceleratorConfig) -> tuple[Network, np.ndarray]:
     """Return the network and the test images in the integers of a config."""
-    calibration, _ = load_digits("train")
-    return prepare(NETWORKS[config.engine_name](), load_digits("test")[0], config, calibration=calibration)
+    images, calibration = (load_digits(split)[0].astype(np.float32) for split in ("test", "train"))
+    return prepare(NETWORKS[config.engine_name](), images, config, calibration=calibration)
 
 
 def with_room(config: AcceleratorConfig) -> AcceleratorConfig:
@@ -70,13 +75,13 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
     assert outcome.outputs is not None, "a machine gives outputs"
 
     def accuracy(outputs: np.ndarray) -> float:
-        return float(np.mean(outputs.argmax(axis=1) == labels))
+        return float(np.mean(network.dequantize_output(outputs).argmax(axis=1) == labels))
 
     return outcome, {
         "engine": config.engine_name,
         "config_hash": config.hash,
         "images": len(images),
-        "accuracy_float": accuracy(model.evaluate(images)),
+        "accuracy_float": _float_accuracy(model, images, labels),
         "accuracy_golden": accuracy(outcome.golden),
         "accuracy_rtl": accuracy(outcome.outputs),
         "bit_exact": outcome.bit_exact,
@@ -94,8 +99,20 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
     }
 
 
+def _float_accuracy(model: FloatNetwork | Network, images: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the accuracy before quantization; None of a network that was trained in integers."""
+    if isinstance(model, Network):
+        return None
+    return float(np.mean(model.evaluate(images).argmax(axis=1) == labels))
+
+
 def _smaller(network: Network) -> float | None:
-    """Return how many times smaller than in float32 a compressed network is, Huffman-coded; None of any other."""
+    """Return how many times smaller than in float32 the weights are; None if they are not.
+
+    A compressed network Huffman-coded, a binarized one with a bit for each weight.
+    """
+    if all(isinstance(layer, BinaryDense) and not layer.is_ternary for layer in network.layers):
+        return 32.0
     if not all(isinstance(layer, CompressedDense) for layer in network.layers):
         return None
     return compression_report(network)[-1]["ratio_huffman"]
@@ -159,10 +176,11 @@ def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float
     grid.add_row("of which neither factor is 0", *(_needed(outcome, len(outcome.golden)) for outcome in outcomes))
     sizes = [report["smaller_than_float32"] for report in reports]
     if any(sizes):
-        grid.add_row("smaller than float32, Huffman-coded", *(f"{size:.1f} ×" if size else "" for size in sizes))
+        grid.add_row("weights smaller than in float32", *(f"{size:.1f} ×" if size else "" for size in sizes))
     grid.add_section()
     for name, key in (("float", "accuracy_float"), ("golden model", "accuracy_golden"), ("RTL", "accuracy_rtl")):
-        grid.add_row(f"accuracy, {name}", *(f"{report[key]:.2%}" for report in reports))
+        shown = (report[key] for report in reports)
+        grid.add_row(f"accuracy, {name}", *("" if value is None else f"{value:.2%}" for value in shown))
     grid.add_section()
     grid.add_row("every output equals the golden model's", *(yes(report["bit_exact"]) for report in reports))
     grid.add_row("every counter equals the cycle model's", *(yes(report["cycle_exact"]) for report in reports))

@@ -134,4 +134,7 @@ def describe(config: AcceleratorConfig) -> str:
     """Return a few words that name a config: its engine, and its PEs."""
     engine = config.engine
     rows, cols = getattr(engine, "rows", None), getattr(engine, "cols", None)
-    return f"{config.engine_name} {rows}×{cols}" if rows and cols else f"{config.engine_name} {engine.pe_count}"
+    if rows and cols:
+        return f"{config.engine_name} {rows}×{cols}"
+    pes, simd = getattr(engine, "pes", engine.pe_count), getattr(engine, "simd", None)
+    return f"{config.engine_name} {pes}×{simd}" if simd else f"{config.engine_name} {pes}"

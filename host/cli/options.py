@@ -12,7 +12,7 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import Engine, find_engine
 
 EXIT_CODES: Final = "Exit codes: 0 all is well, 1 something differs, 2 bad input, 130 interrupted."
-DEFAULTS: Final = {"rows": 16, "cols": 16, "pes": 16}
+DEFAULTS: Final = {"rows": 16, "cols": 16, "pes": 16, "simd": 32}
 """Values of parameters without a default, where no config file gives them."""
 
 ConfigFile = Annotated[

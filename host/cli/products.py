@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from celosia.host.models.binary import BinaryDense
 from celosia.host.models.compressed import CompressedDense
-from celosia.host.models.integers import integer_range
+from celosia.host.models.integers import BIPOLAR, integer_range
 from celosia.host.models.ir import Dense, Layer, Network
 from celosia.hw.config import AcceleratorConfig
 
@@ -31,10 +32,13 @@ def random_product(
         Rows of the inputs, columns of the inputs, columns of the results.
     seed : int
     density, active : float or None
-        Share of the weights, of the activations that are not zero; None: what is typical of the engine.
+        Share of the weights, of the activations that are not zero; None: what is typical of the engine. With a density
+        the binary engine's weights are ternary; its activations are bipolar, or of one bit if some are zero.
     """
     rng = np.random.default_rng(seed)
     engine: Any = config.engine
+    if config.engine_name == "binary":
+        return _binary(rng, M, K, N, density, active)
     low, high = engine.activation_range
     inputs = rng.integers(low, high + 1, (M, K))
     sparse = config.engine_name == "sparse"
@@ -44,6 +48,22 @@ def random_product(
     layer = (_compressed if sparse else _dense)(engine, rng, used)
     if active < 1:
         inputs = np.where(rng.random((M, K)) < active, inputs, 0)
+    return Network(name="product", layers=[layer], input_shape=(K,)), inputs
+
+
+def _binary(
+    rng: np.random.Generator, M: int, K: int, N: int, density: float | None, active: float | None
+) -> tuple[Network, np.ndarray]:
+    weights = rng.choice(np.array([-1, 1], np.int8), (K, N))
+    if density is not None:
+        weights = np.where(rng.random((K, N)) < density, weights, 0)
+    inputs = rng.choice([-1, 1], (M, K)) if active is None else (rng.random((M, K)) < active).astype(np.int64)
+    layer = BinaryDense(
+        name="product",
+        weights=weights,
+        thresholds=np.rint(rng.normal(0, np.sqrt(K) / 2, (N, 1))).astype(np.int64),
+        input_dtype=BIPOLAR if active is None else "uint1",
+    )
     return Network(name="product", layers=[layer], input_shape=(K,)), inputs
 
 

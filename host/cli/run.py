@@ -83,7 +83,7 @@ def run_model(
     network, integers = prepare(read, values, chosen, calibration=typical)
     outcome = _execute(network, integers, chosen, part.value, golden_only)
     if output is not None:
-        real = isinstance(read, FloatNetwork)
+        real = isinstance(read, FloatNetwork) or network.input_thresholds is not None
         kind = container(network.output_dtype)
         with replacing(output) as file:
             np.save(file, network.dequantize_output(outcome.results) if real else outcome.results.astype(kind))
@@ -169,7 +169,8 @@ def check_writable(output: Path) -> None:
 def _report(
     outcome: Outcome, model: Path, labels: np.ndarray | None, clock: float, output: Path | None
 ) -> dict[str, Any]:
-    config, classes = outcome.program.config, outcome.results.reshape(len(outcome.results), -1).argmax(axis=1)
+    config, real = outcome.program.config, outcome.program.network.dequantize_output(outcome.results)
+    classes = real.reshape(len(real), -1).argmax(axis=1)
     return {
         "model": str(model),
         "engine": config.engine_name,
