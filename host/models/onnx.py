@@ -1,5 +1,7 @@
 """ONNX files: fully connected networks, float or as onnxruntime's quantizers write them (QDQ and QOperator).
 
+Those with operators of QONNX or FINN, or with Sign, are binarized or few-bit networks: `qonnx.py` reads them.
+
 Quantized layers round once, half to even, as onnxruntime's QLinearMatMul and QGemm do; their scale is computed in
 float32 as there. onnxruntime (tried: 1.31) also multiplies the accumulator in float32, so that a product within half a
 float32 step of a tie can come out one higher or lower there: 5 of 1.6 million outputs of QOperator graphs, and 12 of
@@ -16,7 +18,7 @@ from celosia.host.models.ir import Network
 
 
 def read_onnx(path: str | os.PathLike[str]) -> Network | FloatNetwork:
-    """Read a fully connected network.
+    """Read a fully connected network, or a binarized one, which may have convolutions.
 
     Parameters
     ----------
@@ -31,8 +33,8 @@ def read_onnx(path: str | os.PathLike[str]) -> Network | FloatNetwork:
     Raises
     ------
     ModelError
-        If the package ``onnx`` is missing, the file cannot be read or is damaged, or the graph holds something that is
-        not supported; then everything unsupported is named.
+        If the package ``onnx`` (for binarized networks: ``qonnx``) is missing, the file cannot be read or is damaged,
+        or the graph holds something that is not supported; then everything unsupported is named.
     """
     onnx = _import_onnx()
     try:
@@ -54,6 +56,7 @@ def _import_onnx() -> types.ModuleType:
 def _read(onnx: types.ModuleType, path: Path) -> Network | FloatNetwork:
     from celosia.host.models.onnx_graph import GraphReader
     from celosia.host.models.onnx_values import MAX_BYTES
+    from celosia.host.models.qonnx import is_binarized, read_qonnx
 
     try:
         size = path.stat().st_size
@@ -68,4 +71,4 @@ def _read(onnx: types.ModuleType, path: Path) -> Network | FloatNetwork:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own error type differs between its implementations
         raise ModelError(f"it is damaged or no ONNX file ({type(error).__name__}: {error}).") from None
-    return GraphReader(model, path).read()
+    return read_qonnx(model, path) if is_binarized(model) else GraphReader(model, path).read()
