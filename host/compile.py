@@ -146,24 +146,34 @@ def _vectors(words: Sequence[int], config: AcceleratorConfig, batch: int) -> int
     """
     if batch < 1:
         raise CompileError(f"batch={batch} must be at least 1.")
+    both = activation_words(words)
+    needed = {"input": words[0], "output": words[-1], "activation": both}
+    between = config.activation_depth // both if both else batch
+
+    def fit(share: int) -> int:
+        """Return the inputs that fit that share of the input and output memories."""
+        depths = config.input_depth // share // words[0], config.output_depth // share // words[-1]
+        return min(*depths, between)
+
+    if fit(1) >= batch:
+        return batch
+    if not fit(1):
+        short = {name: size for name, size in needed.items() if size > getattr(config, f"{name}_depth")}
+        depths = " and ".join(f"the {name} memory of {getattr(config, f'{name}_depth')} words" for name in short)
+        remedy = ", ".join(f"{name}_depth={1 << (size - 1).bit_length()}" for name, size in short.items())
+        raise CompileError(f"one input of the network does not fit {depths}; set {remedy} or higher.")
+    # Several iterations share the memories half and half, or else take turns.
+    most = fit(2) or fit(1)
+    return -(-batch // -(-batch // most))
+
+
+def activation_words(words: Sequence[int]) -> int:
+    """Return the words that the activation memory needs: a layer's source and destination are there together.
+
+    `words` are the memory words of the input, the tensors between layers, the result.
+    """
     inner = words[1:-1]
-    both = max((first + second for first, second in zip(inner, [*inner[1:], 0], strict=False)), default=0)
-    # The whole batch at once may fill the input and output memories; several iterations share them half and half.
-    for share in (1, 2):
-        limits = {
-            "input": config.input_depth // share // words[0],
-            "output": config.output_depth // share // words[-1],
-            "activation": config.activation_depth // both if both else batch,
-        }
-        memory = min(limits, key=lambda name: limits[name])
-        if share == 1 and limits[memory] >= batch:
-            return batch
-    if limits[memory] < 1:
-        depth = getattr(config, f"{memory}_depth")
-        raise CompileError(
-            f"one input of the network does not fit the {memory} memory of {depth} words; set {memory}_depth higher."
-        )
-    return -(-batch // -(-batch // limits[memory]))
+    return max((first + second for first, second in zip(inner, [*inner[1:], 0], strict=False)), default=0)
 
 
 def _place_tensors(words: Sequence[int], config: AcceleratorConfig, vectors: int) -> list[int]:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,16 @@ class Status:
     causes: Mapping[str, int]
     saturated: bool = False
     failure: StatusCode = StatusCode.OK
+
+
+def _joined(runs: Sequence[Status]) -> Status:
+    """Return the status of runs one after the other, with the cycles of all of them."""
+    return replace(
+        runs[-1],
+        cycles=sum(run.cycles for run in runs),
+        causes={name: sum(run.causes[name] for run in runs) for name in runs[-1].causes},
+        saturated=any(run.saturated for run in runs),
+    )
 
 
 class Device:
@@ -170,10 +180,12 @@ class Device:
         """
         program = self._loaded()
         words = program.pack_inputs(values)
-        if len(words) == program.input_words:  # one iteration: there is nothing that streaming could overlap
-            results, status = self.run_resident(words)
-        else:
+        # With one iteration there is nothing that streaming could overlap.
+        if len(words) > program.input_words and program.can_stream:
             results, status = self.run_stream(words)
+        else:
+            runs = [self.run_resident(block) for block in words.reshape(-1, program.input_words, words.shape[1])]
+            results, status = np.concatenate([result for result, _ in runs]), _joined([status for _, status in runs])
         return program.unpack_outputs(results, len(values)), status
 
     def run_resident(self, inputs: Words) -> tuple[Words, Status]:

@@ -32,7 +32,8 @@ def prepare(
         A float network is quantized to the widths of the config; for the sparse engine its zeros count as pruned, and
         its weights are shared; for the binary engine its weights and the activations between its layers become signs.
     inputs : ndarray (n, …)
-        Real values; or, for a quantized model, integers of its input type if the array is of an integer type.
+        Real values; or, for a quantized model without `input_thresholds`, integers of its input type if the array is of
+        an integer type.
     config : AcceleratorConfig
     calibration : ndarray (n, …) of real values or None
         Typical inputs that a float network's ranges are taken from; None: the inputs.
@@ -52,7 +53,8 @@ def prepare(
         method = _METHODS.get(config.engine_name, _quantize)
         network = method(model, values if calibration is None else calibration, config.engine)
         return network, network.quantize_input(values)
-    integers = model.quantize_input(values) if values.dtype.kind == "f" else values.astype(container(model.input_dtype))
+    real = values.dtype.kind == "f" or model.input_thresholds is not None
+    integers = model.quantize_input(values) if real else values.astype(container(model.input_dtype))
     return model, model.layer_inputs(integers)
 
 
@@ -109,7 +111,7 @@ def check_inputs(model: Network | FloatNetwork, inputs: np.ndarray) -> np.ndarra
         raise ModelError(f"the inputs have shape {values.shape}, but the model takes (batch, {wanted}).")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ModelError("the inputs contain NaN or infinity, but all must be finite.")
-    if isinstance(model, Network) and values.dtype.kind != "f":
+    if isinstance(model, Network) and model.input_thresholds is None and values.dtype.kind != "f":
         low, high = integer_range(model.input_dtype)
         if values.min() < low or values.max() > high:
             raise ModelError(

@@ -119,6 +119,12 @@ class Program:
         """Memory words of one iteration's results."""
         return self.vectors * self.layers[-1].arranged.output_words
 
+    @property
+    def can_stream(self) -> bool:
+        """Whether half of the memories of inputs and outputs holds an iteration's."""
+        halves = self.config.input_depth // 2, self.config.output_depth // 2
+        return self.input_words <= halves[0] and self.output_words <= halves[1]
+
     def run_parameters(self, iterations: int, *, stream: bool) -> RunParameters:
         """Return the numbers that start a run.
 

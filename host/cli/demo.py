@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,11 +11,11 @@ import typer
 
 from celosia.host.cli.generate import write_part
 from celosia.host.cli.machines import describe, simulated_device
-from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
+from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
-from celosia.host.compile import compile_network
 from celosia.host.compression_report import compression_report
 from celosia.host.data import binary_network, digits_network, lenet_network, load_digits
+from celosia.host.fit import fit_memories
 from celosia.host.models.binary import BinaryDense
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.float_ir import FloatNetwork
@@ -38,14 +37,6 @@ def _quantized(config: AcceleratorConfig) -> tuple[Network, np.ndarray]:
     """Return the network and the test images in the integers of a config."""
     images, calibration = (load_digits(split)[0].astype(np.float32) for split in ("test", "train"))
     return prepare(NETWORKS[config.engine_name](), images, config, calibration=calibration)
-
-
-def with_room(config: AcceleratorConfig) -> AcceleratorConfig:
-    """Return the config with a weight memory that holds the demo's network: small arrays need more words for it."""
-    network, images = _quantized(config)
-    while compile_network(network, config, batch=len(images)).weight_stream is not None:
-        config = replace(config, weight_depth=2 * config.weight_depth)
-    return config
 
 
 def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[str, Any]]:
@@ -147,8 +138,8 @@ def demo(
             has_array = engine is not None or name == "systolic"
             size = (rows, cols) if has_array else (None, None)
             chosen.append(read_config(name, rows=size[0], cols=size[1], settings=settings))
-        if not any(setting.startswith("weight_depth") for setting in settings or []):
-            chosen = [with_room(accelerator) for accelerator in chosen]
+        kept = given_names(settings)
+        chosen = [fit_memories(_quantized(accelerator)[0], accelerator, keep=kept) for accelerator in chosen]
     results = []
     for accelerator in chosen:
         outcome, report = demo_engine(accelerator, output / accelerator.engine_name)

@@ -86,6 +86,11 @@ def read_config(
         raise CelosiaError(f"{file}: {error}" if file else str(error)) from None
 
 
+def given_names(settings: list[str] | None) -> list[str]:
+    """Return the names that --set was given."""
+    return [setting.partition("=")[0].strip() for setting in settings or []]
+
+
 def _find_engine(name: str, file: Path | None) -> Engine:
     try:
         return find_engine(name)

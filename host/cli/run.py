@@ -1,6 +1,7 @@
 """celosia run: a model file on an accelerator's RTL, compared with the golden model."""
 
 import os
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,11 @@ import typer
 from celosia.host.cli.layers import layer_reports, show_layers
 from celosia.host.cli.machines import describe, simulated
 from celosia.host.cli.mismatch import explain
-from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
+from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.errors import CelosiaError
 from celosia.host.files import replacing
+from celosia.host.fit import fit_memories
 from celosia.host.models import read_model
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.integers import container
@@ -81,6 +83,8 @@ def run_model(
     typical = None if calibration is None else read_inputs(read, calibration)
     right = None if labels is None else read_labels(labels, len(values))
     network, integers = prepare(read, values, chosen, calibration=typical)
+    if config is None:
+        chosen = _fitted(network, chosen, given_names(settings))
     outcome = _execute(network, integers, chosen, part.value, golden_only)
     if output is not None:
         real = isinstance(read, FloatNetwork) or network.input_thresholds is not None
@@ -97,6 +101,19 @@ def run_model(
         if outcome.outputs is not None and not outcome.bit_exact:
             explain(outcome, integers)
         raise typer.Exit(1)
+
+
+def _fitted(network: Network, config: AcceleratorConfig, keep: list[str]) -> AcceleratorConfig:
+    """Return the config with memories that hold the network, and say what is larger than by default."""
+    fitted = fit_memories(network, config, keep=keep)
+    larger = [
+        f"{field.name}={getattr(fitted, field.name)}"
+        for field in fields(config)
+        if getattr(fitted, field.name) != getattr(config, field.name)
+    ]
+    if larger:
+        note(f"{network.name} needs larger memories than the default: {', '.join(larger)}.")
+    return fitted
 
 
 def _execute(network: Network, inputs: np.ndarray, config: AcceleratorConfig, part: str, golden_only: bool) -> Outcome:

@@ -14,6 +14,7 @@ from celosia.host.pack.binary_layers import ArrangedLayer, arrange, engine_of
 from celosia.host.pack.bits import Words, pack_lanes
 from celosia.host.pack.step import MAX_VECTORS, Place, Step
 from celosia.hw.binary.layer import tensor_address_width
+from celosia.hw.binary.timing import LEAST_DRAIN_CYCLES
 from celosia.hw.config import AcceleratorConfig
 
 __all__ = [
@@ -127,8 +128,8 @@ def _step(
         "fold_words": layer.fold_words,
         "thresholds": parameters.shape[1] if output else 1,
         "groups_edge": edge,
-        "drain_cycles": engine.groups * per_group,
-        "drain_cycles_edge": edge * per_group,
+        "drain_cycles": max(engine.groups * per_group, LEAST_DRAIN_CYCLES),
+        "drain_cycles_edge": max(edge * per_group, LEAST_DRAIN_CYCLES),
         "output_planes": output.planes if output else 1,
         "output_flip": output.flip if output else 0,
         "raw": int(output is None),

@@ -28,11 +28,11 @@ RESULT_CYCLES = READ_LATENCY + 1
 class Drain(wiring.Component):
     """Goes through the sums of a pass, `post_lanes` at a time: a step per cycle.
 
-    `start` takes `layer`. `load` takes the `totals` of a pass, its `correction` (added to twice a sum), and what the
-    feeder knows of it; the first step is in the next cycle. Each threshold of a group of lanes is a step, or each word
-    of each lane's result without thresholds. `load` may come with the last step of the pass before, or later. A word is
-    written POST_CYCLES after the step that completes it, a bit plane per cycle. `done` strobes with the layer's last
-    write.
+    `start` takes `layer`. `load` takes what the feeder knows of a pass; in the next cycle is its first step, and come
+    its `totals` and its `correction`, which is added to twice a sum. Each threshold of a group of lanes is a step, or
+    each word of each lane's result without thresholds. `load` may come with the last step of the pass before, or later,
+    but not in two cycles in a row. A word is written POST_CYCLES after the step that completes it, a bit plane per
+    cycle. `done` strobes with the layer's last write.
     """
 
     layer: data.View
@@ -104,42 +104,56 @@ class Drain(wiring.Component):
         """Go through groups and steps, and say what each one is."""
         engine = self.engine
         lanes, groups, parts = engine.resolved_post_lanes, engine.groups, engine.result_words
-        active, step_end, group_end = Signal(), Signal(), Signal()
+        active, step_end, group_end = Signal(), Signal(reset_less=True), Signal(reset_less=True)
         flags: Any = Signal(data.StructLayout(dict.fromkeys(PASS_FLAGS, 1)), reset_less=True)
         group = Signal(range(groups), reset_less=True)
+        first = Signal(reset_less=True)
         threshold = Signal.like(layer.thresholds, name="threshold", reset_less=True)
         lane = Signal(range(lanes), reset_less=True)
         part = Signal(range(parts), reset_less=True)
-        correction = Signal.like(self.correction, name="pass_correction", reset_less=True)
-        width = lanes * engine.accumulator_width
-        sums = [Signal(width, name=f"sums_{index}", reset_less=True) for index in range(groups)]
-        m.d.comb += [
-            step_end.eq(Mux(layer.raw, (lane == lanes - 1) & (part == parts - 1), threshold == layer.thresholds)),
-            group_end.eq(group == Mux(flags.fold_last, layer.groups_edge - 1, groups - 1)),
-        ]
+        # Whether a group has one step only, and each flag a cycle ahead: they decide in their cycle what comes next.
+        single = Mux(layer.raw, lanes * parts == 1, layer.thresholds == 1)
+        raw_ends = lane == lanes - 2 if parts == 1 else (lane == lanes - 1) & (part == parts - 2)
         with m.If(active & step_end):
             m.d.sync += [group.eq(group + 1), threshold.eq(1), lane.eq(0), part.eq(0), active.eq(~group_end)]
-            m.d.sync += [near.eq(far) for near, far in pairwise(sums)]
+            m.d.sync += [first.eq(1), step_end.eq(single)]
+            m.d.sync += group_end.eq(group + 1 == Mux(flags.fold_last, layer.groups_edge - 1, groups - 1))
         with m.Elif(active):
-            m.d.sync += [threshold.eq(threshold + 1), part.eq(part + 1)]
+            m.d.sync += [threshold.eq(threshold + 1), part.eq(part + 1), first.eq(0)]
+            m.d.sync += step_end.eq(Mux(layer.raw, raw_ends, threshold + 1 == layer.thresholds))
             with m.If(part == parts - 1):
                 m.d.sync += [part.eq(0), lane.eq(lane + 1)]
         with m.If(self.load):
             m.d.sync += [active.eq(1), group.eq(0), threshold.eq(1), lane.eq(0), part.eq(0)]
-            m.d.sync += [Cat(sums).eq(self.totals), correction.eq(self.correction)]
             m.d.sync += [flags[name].eq(getattr(self, name)) for name in PASS_FLAGS]
+            m.d.sync += [first.eq(1), step_end.eq(single)]
+            m.d.sync += group_end.eq(Mux(self.fold_last, layer.groups_edge == 1, groups == 1))
+        sums, correction = self._shift(m, active & step_end)
         return SimpleNamespace(
             active=active,
             flags=flags,
             group=group,
-            first=threshold == 1,
+            first=first,
             lane=lane,
             part=part,
             step_end=step_end,
             group_end=group_end,
-            sums=sums[0],
+            sums=sums,
             correction=correction,
         )
+
+    def _shift(self, m: Module, step_end: Any) -> tuple[Signal, Signal]:
+        """Return the sums of a step's group and its pass's correction, a cycle after the step."""
+        width = self.engine.resolved_post_lanes * self.engine.accumulator_width
+        sums = [Signal(width, name=f"sums_{index}", reset_less=True) for index in range(self.engine.groups)]
+        correction = Signal.like(self.correction, name="pass_correction", reset_less=True)
+        load = delay(m, self.load, 1, "load", reset=True)
+        shift = delay(m, step_end, 1, "shift", reset=True)
+        with m.If(load):
+            m.d.sync += [Cat(sums).eq(self.totals), correction.eq(self.correction)]
+        with m.Elif(shift):
+            m.d.sync += [near.eq(far) for near, far in pairwise(sums)]
+        return sums[0], correction
 
     def _ask(self, m: Module, layer: Any, step: SimpleNamespace) -> None:
         """Ask for the parameters of a step: those of a fold again for each pass of a pooling window."""
@@ -165,7 +179,7 @@ class Drain(wiring.Component):
             m.d.sync += doubled.eq((total << 1) + step.correction)
             parameter = self.parameters.data.word_select(lane, engine.parameter_width).as_signed()
             result = Signal(signed(engine.result_width), name=f"result_{lane}", reset_less=True)
-            m.d.sync += result.eq(delay(m, doubled, READ_LATENCY - 1, f"doubled_{lane}") + parameter)
+            m.d.sync += result.eq(delay(m, doubled, READ_LATENCY - 2, f"doubled_{lane}") + parameter)
             results.append(result)
         return results
 

@@ -113,7 +113,7 @@ class BinaryEngine(EngineComponent):
         m.d.comb += [
             drain.load.eq(delay(m, feeder.beat & feeder.last, until, "load", reset=True)),
             drain.totals.eq(array.totals),
-            drain.correction.eq(delay(m, correction, until - 2, "correction")),
+            drain.correction.eq(delay(m, correction, until - 1, "correction")),
             Cat(getattr(drain, name) for name in PASS_FLAGS).eq(flags),
         ]
 

@@ -84,7 +84,7 @@ def layer_fields(config: AcceleratorConfig) -> Fields:
             Field("parameters", address("parameters")),
             Field("thresholds", engine.output_width),
             Field("groups_edge", engine.groups.bit_length()),  # groups of channels of the last fold
-            Field("drain_cycles", COUNT_WIDTH),  # of a fold
+            Field("drain_cycles", COUNT_WIDTH),  # of a fold, 2 or more: from a pass's last beat to the next one's
             Field("drain_cycles_edge", COUNT_WIDTH),  # of the last one
             Field("output_planes", engine.output_width.bit_length()),
             Field("output_flip", engine.output_width),

@@ -10,6 +10,9 @@ OPERAND_CYCLES = READ_LATENCY + 3
 WINDOW_CYCLES = 3
 """From the take of a window to the next one."""
 
+LEAST_DRAIN_CYCLES = 2
+"""From a pass's last beat to the next one's at least, so that sums can be taken a cycle after they are there."""
+
 FILL_CYCLES = 2
 """Between the take of a layer and its first beat."""
 

@@ -48,7 +48,7 @@ class EngineTimes:
         ready = take + 1 + FILL_CYCLES
         first = max(ready, self._loaded) if words else ready
         last, beats = self._beats(step, first, take)
-        drained = step["drain_cycles_edge"] + capture_cycles(self.engine) - 1 + POST_CYCLES
+        drained = step["groups_edge"] * self._steps(step) + capture_cycles(self.engine) - 1 + POST_CYCLES
         done = last + drained + (0 if step["raw"] else step["output_planes"] - 1)
         return done, {
             "compute": beats,
@@ -57,6 +57,10 @@ class EngineTimes:
             "output_wait": last + 1 - first - beats,
             "drain": done - last,
         }
+
+    def _steps(self, step: Mapping[str, int]) -> int:
+        """Return the steps of the drain of a group of lanes."""
+        return self.engine.resolved_post_lanes * self.engine.result_words if step["raw"] else step["thresholds"]
 
     def _beats(self, step: Mapping[str, int], first: int, take: int) -> tuple[int, int]:
         """Return the cycle of the last beat, if the first could be sent in that cycle, and the number of beats."""

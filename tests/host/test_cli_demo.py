@@ -4,13 +4,12 @@ from pathlib import Path
 import pytest
 
 from celosia.host.cli.app import execute
-from celosia.host.cli.demo import with_room
 from celosia.host.cli.options import read_config
 from celosia.hw.registry import ENGINES
 from celosia.sim import reference
 
 SMALL = ["--rows", "4", "--cols", "4"]
-ACCURACY = {"systolic": 432 / 445, "sparse": 441 / 445}  # of the float networks
+ACCURACY = {"systolic": 432 / 445, "sparse": 441 / 445, "binary": None}  # of the float networks
 KEYS = {
     *("engine", "accuracy_float", "accuracy_golden", "accuracy_rtl", "bit_exact", "cycle_exact", "cycles_per_image"),
     *("utilization", "causes", "cycles_per_second", "verilog", "images", "config_hash", "cycles", "macs_per_image"),
@@ -26,7 +25,7 @@ def test_json(tmp_path, capsys):
         assert set(line) == KEYS
         assert line["bit_exact"] is line["cycle_exact"] is True
         assert line["images"] == 445
-        assert line["accuracy_float"] == pytest.approx(ACCURACY[line["engine"]])
+        assert line["accuracy_float"] == ACCURACY[line["engine"]]
         assert line["accuracy_rtl"] == line["accuracy_golden"] > 0.96
         config = read_config(line["engine"], **({"rows": 4, "cols": 4} if line["engine"] == "systolic" else {}))
         assert line["config_hash"] == config.hash
@@ -34,7 +33,7 @@ def test_json(tmp_path, capsys):
         assert line["cycles"] == sum(line["causes"].values())
         assert line["cycles_per_image"] == pytest.approx(line["cycles"] / 445)
         useful = 445 * line["useful_macs_per_image"]
-        assert useful <= 445 * line["macs_per_image"]
+        assert useful <= 445 * line["macs_per_image"] or line["engine"] == "binary"  # 4-bit pixels are 4 operations
         assert line["utilization"] == pytest.approx(useful / (config.engine.pe_count * line["cycles"]))
         assert line["cycles_per_second"] > 0
         assert "module accelerator (" in Path(line["verilog"]).read_text()
@@ -79,12 +78,6 @@ def test_a_wrong_counter_is_told(tmp_path, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert "NO" in out
     assert "cycles on drain, the cycle model says" in err
-
-
-def test_small_arrays_get_room_for_the_weights():
-    config = read_config(rows=1, cols=1)
-    assert with_room(config).weight_depth == 8192  # 4928 weights, one to a word
-    assert with_room(read_config(rows=16, cols=16)) == read_config(rows=16, cols=16)
 
 
 def test_weights_that_stream_are_not_compared(tmp_path, capsys):

@@ -110,7 +110,7 @@ def test_golden_only_tells_the_same_cycles(files, capsys):
 
 
 def test_streamed_weights(files, capsys):
-    options = ("wide.npz", "--input", "wide.npy", "--json")
+    options = ("wide.npz", "--input", "wide.npy", "--set", "weight_depth=2048", "--json")
     link = run(files, capsys, *options).report
     core = run(files, capsys, *options, "--part", "core").report
     assert (link["bit_exact"], link["cycle_exact"]) == (True, None)
@@ -118,6 +118,13 @@ def test_streamed_weights(files, capsys):
     assert "streamed" in link["layers"][0]["weights"]
     text = " ".join(run(files, capsys, *options[:-1]).out.split())
     assert "--part core compares every counter" in text
+
+
+def test_memories_are_as_large_as_the_network_needs(files, capsys):
+    result = run(files, capsys, "wide.npz", "--input", "wide.npy", "--json")
+    assert "needs larger memories than the default: weight_depth=" in result.err
+    assert "resident" in result.report["layers"][0]["weights"]
+    assert result.report["cycle_exact"] is True
 
 
 def test_tables(files, capsys):

@@ -112,7 +112,7 @@ def test_an_empty_waveform_is_told(tmp_path, capsys):
         (["--trace", "no/where/a.vcd"], "cannot be written"),
         (["--cycles", "5"], "must be A:B"),
         (["--cycles", "5:5"], "must be A:B"),
-        (["--set", "input_depth=4"], "set input_depth higher"),
+        (["--set", "input_depth=4"], "set input_depth=16 or higher"),
     ],
 )
 def test_bad_input(options, told, capsys):

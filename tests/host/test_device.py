@@ -98,7 +98,7 @@ def memories():
     return Memories()
 
 
-def program(config=CONFIG, *, words=4, weights=None, image=None):
+def program(config=CONFIG, *, words=4, weights=None, image=None, can_stream=True):
     """What Device asks of a program."""
 
     def run_parameters(iterations, *, stream):
@@ -112,6 +112,7 @@ def program(config=CONFIG, *, words=4, weights=None, image=None):
         image=image or {},
         weight_stream=weights,
         load_stream=None,
+        can_stream=can_stream,
         input_words=words,
         output_words=words,
         run_parameters=run_parameters,
@@ -194,14 +195,17 @@ def test_resident_run(memories):
     assert memories.run.input_words == 0
 
 
-@pytest.mark.parametrize(("iterations", "resident"), [(1, True), (2, False)])
-def test_run_streams_when_there_is_something_to_overlap(memories, iterations, resident):
+@pytest.mark.parametrize(
+    ("iterations", "can_stream", "resident"), [(1, True, True), (2, True, False), (2, False, True)]
+)
+def test_run_streams_when_there_is_something_to_overlap(memories, iterations, can_stream, resident):
     device = Device(memories)
-    device.load(program(words=20))
+    device.load(program(words=20, can_stream=can_stream))
     values = random_words(20 * iterations, 2)
-    results, _ = device.run(values)
+    results, status = device.run(values)
     assert np.array_equal(results, values + 1)
     assert (memories.run.input_words == 0) is resident
+    assert status.cycles == sum(status.causes.values())
 
 
 def spoiled(memories, opcode, change):

@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from celosia.host.errors import CompileError
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Dense, Network
 from celosia.host.pack.bits import unpack_lanes
-from celosia.host.pack.sparse import arrange, pack_activations, unpack_activations, unpack_pointers
+from celosia.host.pack.sparse import arrange, pack_inputs, unpack_activations, unpack_pointers
 from celosia.host.pack.sparse_layers import EIE, SparseOptions
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.sparse.config import SparseConfig
@@ -323,7 +324,7 @@ def test_activations_that_do_not_fit(changes, sentence, where):
 def test_narrower_activations_fit(dtype):
     limits = np.iinfo(dtype)
     given = layer(6, 7, input_dtype=dtype, output_dtype=dtype, minimum=limits.min, maximum=limits.max)
-    assert compile_layers(config(), given).input_offset == 0
+    assert compile_layers(config(), given).layers[0].shape == (1, 6, 7)
 
 
 @pytest.mark.parametrize("K", [1, 4, 5, 12])
@@ -333,7 +334,7 @@ def test_activations_round_trip(K, changes):
     low, high = accelerator.engine.activation_range
     values = np.random.default_rng(K).integers(low, high + 1, (5, K))
     values[0], values[1] = low, high
-    words = pack_activations(accelerator, values)
+    words = pack_inputs(accelerator, SimpleNamespace(input_words=-(-K // 4)), values)
     assert len(words) == 5 * -(-K // 4)
     lanes = unpack_activations(accelerator, words, -(-K // 4))
     assert np.array_equal(lanes[:, :K], values)

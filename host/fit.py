@@ -1,0 +1,59 @@
+"""Memories as large as a network needs, for accelerators that are yet to be built."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from celosia.host.compile import activation_words, compile_network
+from celosia.host.models.ir import Network
+from celosia.hw.config import AcceleratorConfig
+
+LARGEST_WEIGHTS = 1 << 16
+"""Weight words that are kept in memory; more are streamed."""
+
+_ROOM = 1 << 22  # words of each memory while it is found out what is needed
+_POWERS = ("input_depth", "activation_depth", "output_depth")  # depths that are powers of two
+_DEPTHS = ("program_depth", "weight_depth", "parameter_depth", *_POWERS)
+
+
+def fit_memories(network: Network, config: AcceleratorConfig, *, keep: Collection[str] = ()) -> AcceleratorConfig:
+    """Return the config, with deeper memories where one input of the network does not fit.
+
+    Parameters
+    ----------
+    network : Network
+        Layers that the engine has.
+    config : AcceleratorConfig
+    keep : collection of str
+        Depths that stay as they are, such as ``weight_depth``.
+
+    Raises
+    ------
+    CompileError
+        A layer is of an unsupported kind, or its integers do not fit the engine's widths.
+    """
+    room: dict[str, Any] = dict.fromkeys(_DEPTHS, _ROOM)
+    program = compile_network(network, replace(config, **room))
+    tensors = [program.input_words, *(layer.arranged.output_words for layer in program.layers)]
+    weights = len(program.image.get("weights", ()))
+    fitted = _deeper(
+        config,
+        keep,
+        weight_depth=weights if weights <= LARGEST_WEIGHTS else 0,
+        parameter_depth=len(program.image.get("parameters", ())),
+        input_depth=tensors[0],
+        activation_depth=activation_words(tensors),
+        output_depth=tensors[-1],
+    )
+    # Descriptors are as long as the addresses in them, and as many as it takes to stream what does not fit.
+    program = compile_network(network, replace(fitted, program_depth=_ROOM))
+    return _deeper(fitted, keep, program_depth=len(program.image["program"]))
+
+
+def _deeper(config: AcceleratorConfig, keep: Collection[str], **needed: int) -> AcceleratorConfig:
+    """Return the config with at least these depths, but for those that are kept."""
+    depths = {name: 1 << (words - 1).bit_length() if name in _POWERS else words for name, words in needed.items()}
+    larger: dict[str, Any] = {
+        name: depth for name, depth in depths.items() if name not in keep and depth > getattr(config, name)
+    }
+    return replace(config, **larger)
