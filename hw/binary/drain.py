@@ -87,7 +87,7 @@ class Drain(wiring.Component):
             pool.i.eq(counts),
             pool.store.eq(finished),
             pool.first.eq(flags.pool_first),
-            pool.group.eq(delay(m, step.group, RESULT_CYCLES + 1, "group")),
+            pool.group.eq(delay(m, step.group, RESULT_CYCLES, "group")),
             gather.layer.eq(self.layer),
             gather.start.eq(self.start),
             *(gather.codes[lane].eq(pool.o[lane] ^ layer.output_flip) for lane in range(len(results))),

@@ -80,7 +80,7 @@ class Feeder(wiring.Component):
         steps = [step for _, step in LOOPS if step]
         others = ("in_rows", "in_cols", "inverted", "drain_cycles", "drain_cycles_edge")
         layer = latch(m, self.start, self.layer, *limits, *steps, *others)
-        ready = Signal()  # the last beat of a pass may be sent
+        free = Signal()  # the drain of the pass before will be over in time
         hold = Signal.like(layer.drain_cycles, name="hold", reset_less=True)
         loads = Signal()  # a pass begins in the next cycle
 
@@ -88,9 +88,8 @@ class Feeder(wiring.Component):
             windows.layer.eq(self.layer),
             windows.start.eq(self.start),
             windows.take.eq(loads),
-            ready.eq((hold == 0) & (windows.valid | self.layer_last)),
-            self.held.eq(self.active & ~self.blocked & self.last & ~ready),
-            self.beat.eq(self.active & ~self.blocked & (~self.last | ready)),
+            self.held.eq(self.active & ~self.blocked & self.last & ~(free & (windows.valid | self.layer_last))),
+            self.beat.eq(self.active & ~self.blocked & ~self.held),
             loads.eq(windows.valid & (~self.active | (self.beat & self.last))),
         ]
         with m.If(self.start):
@@ -102,11 +101,11 @@ class Feeder(wiring.Component):
         with m.Elif(self.beat & self.last):
             m.d.sync += self.active.eq(0)
         with m.If(self.start):
-            m.d.sync += hold.eq(0)
+            m.d.sync += free.eq(1)
         with m.Elif(self.beat & self.last):
-            m.d.sync += hold.eq(Mux(self.fold_last, layer.drain_cycles_edge, layer.drain_cycles) - 1)
-        with m.Elif(hold != 0):
-            m.d.sync += hold.eq(hold - 1)
+            m.d.sync += [free.eq(0), hold.eq(Mux(self.fold_last, layer.drain_cycles_edge, layer.drain_cycles) - 1)]
+        with m.Elif(~free):
+            m.d.sync += [free.eq(hold == 1), hold.eq(hold - 1)]
         with m.If(loads):
             m.d.sync += [
                 self.pool_first.eq(window.pool_first),
@@ -121,20 +120,31 @@ class Feeder(wiring.Component):
     def _count(self, m: Module, layer: Any, loads: Signal) -> list[Value]:
         """Count beats, and return for each loop whether it goes on with the next beat."""
         goes: list[Value] = []
-        ends: list[Signal] = []
+        ends, next_ends, singles = [], [], []
         for limit, _ in LOOPS:
             most = getattr(layer, limit)
             count = Signal.like(most, name=f"count_{limit}", reset_less=True)
-            end = Signal(name=f"end_{limit}", reset_less=True)
+            single, end, next_end = (
+                Signal(name=f"{name}_{limit}", reset_less=True) for name in ("single", "end", "ends")
+            )
             inner = Cat(ends).all() if ends else Const(1, 1)
-            following = Mux(end, 1, count + 1)
+            m.d.sync += single.eq(most == 1)
+            m.d.comb += next_end.eq(Mux(inner, Mux(end, single, count + 1 == most), end))
             with m.If(loads):
-                m.d.sync += [count.eq(1), end.eq(most == 1)]
-            with m.Elif(self.beat & inner):
-                m.d.sync += [count.eq(following), end.eq(following == most)]
+                m.d.sync += [count.eq(1), end.eq(single)]
+            with m.Elif(self.beat):
+                m.d.sync += end.eq(next_end)
+                with m.If(inner):
+                    m.d.sync += count.eq(Mux(end, 1, count + 1))
             goes.append(inner & ~end)
             ends.append(end)
-        m.d.comb += [self.last.eq(Cat(ends).all()), self.pixel_end.eq(ends[0])]
+            next_ends.append(next_end)
+            singles.append(single)
+        m.d.comb += self.pixel_end.eq(ends[0])
+        with m.If(loads):
+            m.d.sync += self.last.eq(Cat(singles).all())
+        with m.Elif(self.beat):
+            m.d.sync += self.last.eq(Cat(next_ends).all())
         with m.If(loads):
             m.d.sync += [self.first.eq(1), self.double.eq(0)]
         with m.Elif(self.beat):

@@ -13,7 +13,8 @@ from celosia.hw.binary.config import BinaryConfig
 class PoolStore(wiring.Component):
     """Maximum of what came for a group of lanes since the `first` of a window, this one included.
 
-    `o` follows `i` at once; with `store` it is kept for the next pass. No back-pressure.
+    `group` comes a cycle before `i`, which `o` follows at once; with `store` it is kept for the next pass, whose `group`
+    may come two cycles later. No back-pressure.
     """
 
     i: data.View
@@ -42,13 +43,16 @@ class PoolStore(wiring.Component):
         kept: Any = Memory(shape=width, depth=max(config.groups, 2), init=[])
         m.submodules.kept = kept
         read, write = kept.read_port(domain="comb"), kept.write_port()
+        before = Signal(width, reset_less=True)
+        group = Signal.like(self.group, name="group_of_i", reset_less=True)
+        m.d.sync += [before.eq(read.data), group.eq(self.group)]
         m.d.comb += [
             read.addr.eq(self.group),
-            write.addr.eq(self.group),
+            write.addr.eq(group),
             write.data.eq(self.o),
             write.en.eq(self.store),
         ]
         for lane in range(config.resolved_post_lanes):
-            before = read.data.word_select(lane, config.output_width)
-            m.d.comb += self.o[lane].eq(Mux(self.first | (self.i[lane] > before), self.i[lane], before))
+            most = before.word_select(lane, config.output_width)
+            m.d.comb += self.o[lane].eq(Mux(self.first | (self.i[lane] > most), self.i[lane], most))
         return m

@@ -75,7 +75,9 @@ class WindowWalk(wiring.Component):
         layer = latch(m, self.start, self.layer, *limits, *steps, *origin, *strides)
         begin, stepping, adding = Signal(), Signal(), Signal()
         counts = [Signal.like(getattr(layer, name), name=f"count_{name}", reset_less=True) for name in limits]
-        ends = [count == getattr(layer, name) for count, name in zip(counts, limits, strict=True)]
+        # A cycle behind the counts: these stay for longer.
+        ends = [Signal(name=f"end_{name}", reset_less=True) for name in limits]
+        pool_first = Signal(reset_less=True)
         step = Signal.like(layer.source, name="step", reset_less=True)
         went = [Signal(name=f"went_{name}", reset_less=True) for name in limits]  # the loop that goes on
 
@@ -85,6 +87,9 @@ class WindowWalk(wiring.Component):
         with m.Elif(self.take | self.start):
             m.d.sync += self.valid.eq(0)
 
+        for count, end, name in zip(counts, ends, limits, strict=True):
+            m.d.sync += end.eq(Mux(begin, 1, count) == getattr(layer, name))
+        m.d.sync += pool_first.eq(begin | ((counts[0] == 1) & (counts[1] == 1)))
         with m.If(begin):
             m.d.sync += [count.eq(1) for count in counts]
         with m.Elif(stepping):
@@ -100,7 +105,7 @@ class WindowWalk(wiring.Component):
 
         pool = ends[0] & ends[1]
         m.d.comb += [
-            self.window.pool_first.eq((counts[0] == 1) & (counts[1] == 1)),
+            self.window.pool_first.eq(pool_first),
             self.window.pool_last.eq(pool),
             self.window.fold_last.eq(ends[2]),
             self.window.last.eq(pool & ends[2] & ends[3] & ends[4] & ends[5]),
