@@ -13,8 +13,8 @@ from celosia.hw.binary.config import BinaryConfig
 class PoolStore(wiring.Component):
     """Maximum of what came for a group of lanes since the `first` of a window, this one included.
 
-    `group` comes a cycle before `i`, which `o` follows at once; with `store` it is kept for the next pass, whose `group`
-    may come two cycles later. No back-pressure.
+    `group` comes a cycle before `i`, which `o` follows at once; with `store` it is kept for the next pass, whose
+    `group` may come two cycles later. No back-pressure.
     """
 
     i: data.View

@@ -104,10 +104,11 @@ class _Hunt:
         self.program, self.replay, self.locate = program, replay, locate
         config: AcceleratorConfig = program.config
         engine = find_engine(config.engine_name)
-        self.unpack = engine.packer.unpack_activations
+        self.packer = engine.packer
         self.tensors = [np.asarray(inputs).reshape(len(inputs), -1).astype(np.int64)]
         for plan in program.layers:
-            self.tensors.append(engine.golden.run_layer(plan.arranged, self.tensors[-1], config.engine))
+            tensor = engine.golden.run_layer(plan.arranged, self.tensors[-1], config.engine)
+            self.tensors.append(tensor.reshape(len(tensor), -1))
         layers = program.network.layers
         dtypes = [layers[0].input_dtype, *(layer.output_dtype for layer in layers)]
         self.offsets = [engine.packer.activation_offset(config, dtype) for dtype in dtypes]
@@ -143,8 +144,7 @@ class _Hunt:
             vectors * plan.arranged.output_words,
             run.destination,
         )
-        lanes = self.unpack(self.program.config, words, plan.arranged.output_words)[: len(golden)]
-        tensor = lanes[:, plan.arranged.output_positions] - run.output_offset
+        tensor = self.packer.unpack_outputs(self.program.config, plan.arranged, words)[: len(golden)]
         searches = [
             self.locate.Search(run=run, vector=int(vector), channel=int(channel))
             for vector, channel in np.argwhere(tensor != golden)

@@ -8,6 +8,13 @@ Operands = Mapping[str, tuple[int, int]]
 """By name, what was expected and what was there."""
 
 
+class Bits(int):
+    """A word of single bits, told in hexadecimal."""
+
+    def __str__(self) -> str:
+        return f"{int(self):#x}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """The first place in an engine where a value is not what the golden model says.
@@ -48,8 +55,8 @@ class Mismatch:
     iteration : int
         Iteration of the run, from 0.
     vector, channel : int
-        Which output: index of the input in the batch, output channel. In the order in which the hardware writes them,
-        it is the first that is wrong.
+        Which output: index of the input in the batch, output channel; of an image the place in C order. In the order in
+        which the hardware writes them, it is the first that is wrong.
     expected, actual : int
         Its value, in the network's integers.
     fault : Fault

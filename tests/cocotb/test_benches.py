@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from celosia.hw.binary.array import BinaryArray
+from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core import Core
 from celosia.hw.post.config import RequantizerConfig
@@ -70,6 +72,19 @@ def test_sparse_pe(engine: dict[str, Any], run_bench: Bench) -> None:
     given = {"engine": engine, "weight_depth": 1024}
     config = AcceleratorConfig(**{**given, "engine": SparseConfig(**engine)})
     run_bench(SparsePE(config), "sparse_pe", "bench_sparse_pe", given)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"pes": 3, "simd": 10, "accumulator_width": 9},
+        pytest.param({"pes": 9, "simd": 33, "accumulator_width": 16}, marks=pytest.mark.slow),
+        pytest.param({"pes": 1, "simd": 2, "activation_width": 1, "accumulator_width": 2}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_binary_array(engine: dict[str, int], run_bench: Bench) -> None:
+    run_bench(BinaryArray(BinaryConfig(**engine)), "binary_array", "bench_binary_array", engine)
 
 
 DEVICE = {

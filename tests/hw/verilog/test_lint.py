@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.sparse.config import SparseConfig
 from celosia.hw.systolic.config import SystolicConfig
@@ -16,6 +17,10 @@ CONFIGS = {
     "sparse": AcceleratorConfig(engine=SparseConfig(pes=4)),
     "sparse, groups and decoders": AcceleratorConfig(engine=SparseConfig(pes=8, group=4, decoders=2)),
     "sparse, no codebook": AcceleratorConfig(engine=SparseConfig(pes=3, codebook_width=None, activation_width=8)),
+    "binary": AcceleratorConfig(engine=BinaryConfig(pes=6, simd=8)),
+    "binary, all of one bit": AcceleratorConfig(
+        engine=BinaryConfig(pes=4, simd=32, activation_width=1, output_width=1, post_lanes=4)
+    ),
 }
 
 
