@@ -46,6 +46,7 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         A layer is of an unsupported kind, its integers do not fit the config's widths, or a memory is too small; one
         sentence with the layer, the reason and what would be right.
     """
+    _check_chain(network)
     packer = find_engine(config.engine_name).packer
     layers = packer.arrange(config, network.layers, options)
     words = [layers[0].input_words, *(layer.output_words for layer in layers)]
@@ -103,6 +104,17 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         loads=tuple(loads),
         load_stream=np.concatenate(loaded) if loaded else None,
     )
+
+
+def _check_chain(network: Network) -> None:
+    """Refuse a network whose layers do not each take what the layer before gives, and nothing else."""
+    for index, (layer, taken) in enumerate(zip(network.layers, network.all_sources, strict=True)):
+        if taken != (index,):
+            givers = [f"the output of layer {network.layers[i - 1].name!r}" if i else "the input" for i in taken]
+            raise CompileError(
+                f"layer {layer.name!r}, a {type(layer).__name__}, takes {' and '.join(givers)}; only chains are compiled, "
+                "where each layer takes the output of the one before it alone."
+            )
 
 
 class _Images:

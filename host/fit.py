@@ -1,10 +1,13 @@
-"""Memories as large as a network needs, for accelerators that are yet to be built."""
+"""The engine and the memories that a network needs, for accelerators that are yet to be built."""
 
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from celosia.host.compile import activation_words, compile_network
+from celosia.host.models.binary import BinaryConv, BinaryDense
+from celosia.host.models.compressed import CompressedDense
+from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.ir import Network
 from celosia.hw.config import AcceleratorConfig
 
@@ -12,8 +15,14 @@ LARGEST_WEIGHTS = 1 << 16
 """Weight words that are kept in memory; more are streamed."""
 
 _ROOM = 1 << 22  # words of each memory while it is found out what is needed
+_ENGINES: dict[type, str] = {CompressedDense: "sparse", BinaryDense: "binary", BinaryConv: "binary"}
 _POWERS = ("input_depth", "activation_depth", "output_depth")  # depths that are powers of two
 _DEPTHS = ("program_depth", "weight_depth", "parameter_depth", *_POWERS)
+
+
+def engine_for(model: Network | FloatNetwork) -> str:
+    """Return the name of the engine that takes a model's first layer; ``systolic`` for float models."""
+    return _ENGINES.get(type(model.layers[0]), "systolic")
 
 
 def fit_memories(network: Network, config: AcceleratorConfig, *, keep: Collection[str] = ()) -> AcceleratorConfig:

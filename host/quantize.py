@@ -15,7 +15,8 @@ from celosia.host.calibration import Grid, calibration_values, choose_grid
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatDense, FloatNetwork
 from celosia.host.models.integers import MAX_BITS
-from celosia.host.models.ir import MIN_SHIFT, ROUNDINGS, Dense, Network, Rounding
+from celosia.host.models.ir import Dense, Network
+from celosia.host.models.requantization import MIN_SHIFT, ROUNDINGS, Rounding
 
 _MAX_BIAS: Final = 2.0**30
 """Largest bias, in accumulator units: leaves half of a 32-bit accumulator to the products."""

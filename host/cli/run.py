@@ -16,7 +16,7 @@ from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, S
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.errors import CelosiaError
 from celosia.host.files import replacing
-from celosia.host.fit import fit_memories
+from celosia.host.fit import engine_for, fit_memories
 from celosia.host.models import read_model
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.integers import container
@@ -77,8 +77,9 @@ def run_model(
         raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
     if output is not None:
         check_writable(output)
-    chosen = read_config(engine, file=config, rows=rows, cols=cols, settings=settings)
     read = read_model(model)
+    name = engine or (engine_for(read) if config is None else None)
+    chosen = read_config(name, file=config, rows=rows, cols=cols, settings=settings)
     values = read_inputs(read, inputs)
     typical = None if calibration is None else read_inputs(read, calibration)
     right = None if labels is None else read_labels(labels, len(values))

@@ -93,13 +93,22 @@ def float_array(where: str, field: str, values: npt.ArrayLike) -> np.ndarray:
     return array
 
 
+def taken_shapes(layer: ChainLink) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of the tensors that a layer takes: its `input_shapes`, or else its one `input_shape`."""
+    return getattr(layer, "input_shapes", (layer.input_shape,))
+
+
 def check_chain(
     name: object,
     layers: Sequence[ChainLink],
     input_shape: Sequence[int],
     labels: Sequence[str],
+    sources: Sequence[tuple[int, ...]] | None = None,
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Check that layers follow each other, and return the input shape and the labels as tuples."""
+    """Check that layers follow each other, and return the input shape and the labels as tuples.
+
+    `sources` says which tensors each layer takes, as :func:`check_sources` returns them; None: that before it.
+    """
     if not isinstance(name, str) or not name:
         raise ModelError(f"a network is named {name!r}, but a name must be a string that is not empty.")
     where = f'network "{name}"'
@@ -108,17 +117,54 @@ def check_chain(
     sizes = tuple(integer(where, "a dimension of input_shape", size, 1, 2**31 - 1) for size in input_shape)
     if not sizes:
         raise ModelError(f"{where}: input_shape is empty, but an input needs at least one dimension.")
-    giver, shape, names = "the input", sizes, set[str]()
-    for layer in layers:
+    names = set[str]()
+    givers, shapes = ["the input"], [sizes]
+    for index, layer in enumerate(layers):
         if layer.name in names:
             raise ModelError(f'{where}: two layers are named "{layer.name}", but each needs a name of its own.')
         names.add(layer.name)
-        taken = layer.input_shape
-        if shape != taken and not (len(taken) == 1 and math.prod(shape) == taken[0]):
-            raise ModelError(f"{layer_label(layer.name)}: it takes shape {taken}, but {giver} has shape {shape}.")
-        giver, shape = f'the output of layer "{layer.name}"', layer.output_shape
+        for source, taken in zip(sources[index] if sources else (index,), taken_shapes(layer), strict=True):
+            giver, shape = givers[source], shapes[source]
+            if shape != taken and not (len(taken) == 1 and math.prod(shape) == taken[0]):
+                raise ModelError(f"{layer_label(layer.name)}: it takes shape {taken}, but {giver} has shape {shape}.")
+        givers.append(f'the output of layer "{layer.name}"')
+        shapes.append(layer.output_shape)
     if not all(isinstance(label, str) for label in labels):
         raise ModelError(f"{where}: a label is not a string, but all must be.")
-    if labels and len(labels) != math.prod(shape):
-        raise ModelError(f"{where}: it has {len(labels)} labels for {math.prod(shape)} outputs, but needs one each.")
+    outputs = math.prod(shapes[-1])
+    if labels and len(labels) != outputs:
+        raise ModelError(f"{where}: it has {len(labels)} labels for {outputs} outputs, but needs one each.")
     return sizes, tuple(labels)
+
+
+def check_sources(
+    name: object, layers: Sequence[ChainLink], sources: Sequence[Sequence[int]] | None
+) -> tuple[tuple[int, ...], ...] | None:
+    """Check which tensors each layer takes: 0 is the network's input, i + 1 the output of layer i.
+
+    Returns
+    -------
+    tuple of tuple of int, or None if every layer takes the tensor before it alone
+
+    Raises
+    ------
+    ModelError
+        If a layer takes another number of tensors than it has inputs, or one that comes later, or if a tensor but the
+        last is taken by no layer.
+    """
+    where = f'network "{name}"'
+    given = [(index,) for index in range(len(layers))] if sources is None else list(sources)
+    if len(given) != len(layers):
+        raise ModelError(f"{where}: sources has {len(given)} entries for {len(layers)} layers, but needs one each.")
+    checked = []
+    for index, (layer, taken) in enumerate(zip(layers, given, strict=True)):
+        label, needed = layer_label(layer.name), len(taken_shapes(layer))
+        if not isinstance(taken, Sequence) or len(taken) != needed:
+            raise ModelError(f"{label}: it takes {needed} tensors, but its sources are {taken!r}.")
+        checked.append(tuple(integer(label, "one of its sources", source, 0, index) for source in taken))
+    used = {source for taken in checked for source in taken}
+    for index in range(len(layers)):
+        if index not in used:
+            tensor = f'the output of layer "{layers[index - 1].name}"' if index else "the input"
+            raise ModelError(f"{where}: no layer takes {tensor}, but every tensor except the last must be taken.")
+    return None if checked == [(index,) for index in range(len(layers))] else tuple(checked)

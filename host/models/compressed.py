@@ -13,8 +13,8 @@ import numpy as np
 from celosia.host.models.checks import check_matrix, check_range, frozen, integer, integer_vector, layer_label
 from celosia.host.models.errors import ModelError
 from celosia.host.models.integers import integer_range
-from celosia.host.models.ir import BIAS_BITS
 from celosia.host.models.matrix import IntegerMatrixLayer
+from celosia.host.models.requantization import BIAS_BITS
 
 MAX_CODES: Final = 256
 MAX_RIGHT_SHIFT: Final = 47

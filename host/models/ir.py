@@ -1,4 +1,4 @@
-"""Quantized networks as Celosia sees them: a chain of integer layers.
+"""Quantized networks as Celosia sees them: integer layers, most often a chain.
 
 Readers and the quantizer produce them, the compiler consumes them. Arrays inside are read-only.
 A new kind of layer is a new frozen dataclass with the members of :class:`Layer`; networks accept it as it is.
@@ -9,7 +9,7 @@ Notation: K is the number of inputs of a dense layer, N the number of its output
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,31 +18,22 @@ from celosia.host.models.checks import (
     ChainLink,
     check_chain,
     check_matrix,
-    check_range,
+    check_sources,
     float_array,
     frozen,
-    integer,
-    integer_vector,
     layer_label,
 )
 from celosia.host.models.errors import ModelError
-from celosia.host.models.integers import BIPOLAR, activation_range, container, integer_range, quantize_values
+from celosia.host.models.integers import BIPOLAR, container, integer_range, quantize_values
 from celosia.host.models.matrix import IntegerMatrixLayer
-
-Rounding = Literal["double", "away", "even", "up"]
-"""How a requantized value is rounded: ``double`` is gemmlowp's two roundings, the others round once."""
-
-ROUNDINGS: Final[tuple[str, ...]] = get_args(Rounding)
-MAX_MULTIPLIER: Final = 2**31 - 1
-MIN_SHIFT: Final = -31
-MAX_SHIFT: Final = 7
-BIAS_BITS: Final = 48
+from celosia.host.models.requantization import Rounding, check_requantization
 
 
 class Layer(ChainLink, Protocol):
     """What every quantized layer tells the network and the compiler.
 
-    Shapes are without the batch axis; a one-dimensional input takes the elements of any shape in C order.
+    Shapes are without the batch axis; a one-dimensional input takes the elements of any shape in C order. A layer of
+    several inputs, all of one type, also has their `input_shapes` and `input_zero_points`.
     """
 
     @property
@@ -126,39 +117,20 @@ class Dense(IntegerMatrixLayer):
             raise ModelError(f"{where}: the weights are {weights.dtype}, but they must be int8 or int16.")
         check_matrix(where, weights)
         object.__setattr__(self, "weights", frozen(weights, weights.dtype))
-        for field, smallest, largest in (
-            ("bias", -(2 ** (BIAS_BITS - 1)), 2 ** (BIAS_BITS - 1) - 1),
-            ("multiplier", 0, MAX_MULTIPLIER),
-            ("shift", MIN_SHIFT, MAX_SHIFT),
-        ):
-            values = integer_vector(where, field, getattr(self, field), weights.shape[1])
-            check_range(where, field, values, smallest, largest)
-            object.__setattr__(self, field, values)
-        if self.rounding not in ROUNDINGS:
-            raise ModelError(f"{where}: rounding {self.rounding!r} is not one of {', '.join(ROUNDINGS)}.")
-        inputs, outputs = activation_range(self.input_dtype), activation_range(self.output_dtype)
-        for field, (smallest, largest) in (
-            ("input_zero_point", inputs),
-            ("output_zero_point", outputs),
-            ("minimum", outputs),
-            ("maximum", outputs),
-        ):
-            object.__setattr__(self, field, integer(where, field, getattr(self, field), smallest, largest))
-        if self.minimum > self.maximum:
-            raise ModelError(f"{where}: minimum {self.minimum} is above maximum {self.maximum}; it must not be.")
+        check_requantization(self, weights.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """A chain of quantized layers.
+    """Quantized layers: a chain, or a graph without cycles.
 
     Parameters
     ----------
     name : str
         Name used in reports.
     layers : sequence of Layer
-        In order; each takes what the one before it gives: equal dtype, zero point and shape (a layer with
-        a one-dimensional input takes the elements of any shape in C order).
+        In order; each takes what the one before it, or those that `sources` names, give: equal dtype, zero point and
+        shape (a layer with a one-dimensional input takes the elements of any shape in C order).
     input_shape : tuple of int
         Shape of one input without the batch axis.
     input_scale, output_scale : float
@@ -173,11 +145,15 @@ class Network:
         Whether inputs are given as (C, H, W), which is then `input_shape`, to a first layer that takes (H, W, C).
     labels : sequence of str
         Names of the output classes, or empty.
+    sources : sequence of tuple of int, or None
+        For each layer, the tensors that it takes: 0 is the network's input, i + 1 the output of layer i. Every tensor
+        but the last, which is the network's output, is taken by at least one layer. None: a chain; stored as None if
+        it is one.
 
     Raises
     ------
     ModelError
-        If the chain does not fit or a value is out of range.
+        If the layers do not fit or a value is out of range.
     """
 
     name: str
@@ -189,25 +165,36 @@ class Network:
     input_thresholds: np.ndarray | None = None
     channels_first: bool = False
     labels: Sequence[str] = ()
+    sources: Sequence[tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "sources", check_sources(self.name, self.layers, self.sources))
         if self.channels_first and len(self.input_shape) != 3:
             raise ModelError(f'network "{self.name}": inputs of shape {self.input_shape} have no channels first.')
         chain_shape = self._channels_last(self.input_shape)
-        shape, labels = check_chain(self.name, self.layers, chain_shape, self.labels)
+        shape, labels = check_chain(self.name, self.layers, chain_shape, self.labels, self.sources)
         object.__setattr__(self, "input_shape", (shape[2], *shape[:2]) if self.channels_first else shape)
         object.__setattr__(self, "labels", labels)
         self._check_scales()
         if self.input_thresholds is not None:
             object.__setattr__(self, "input_thresholds", self._check_input_thresholds())
-        for before, layer in zip(self.layers, self.layers[1:], strict=False):
-            offer = (before.output_dtype, before.output_zero_point)
-            need = (layer.input_dtype, layer.input_zero_point)
+        for taken, layer in zip(self.all_sources, self.layers, strict=True):
+            self._check_edges(taken, layer)
+
+    def _check_edges(self, taken: tuple[int, ...], layer: Layer) -> None:
+        zero_points = getattr(layer, "input_zero_points", (layer.input_zero_point,))
+        for source, zero_point in zip(taken, zero_points, strict=True):
+            if source == 0:
+                giver, offer = "the network's input", (self.input_dtype, self.input_zero_point)
+            else:
+                before = self.layers[source - 1]
+                giver, offer = f'layer "{before.name}"', (before.output_dtype, before.output_zero_point)
+            need = (layer.input_dtype, zero_point)
             if offer != need:
                 raise ModelError(
-                    f"{layer_label(layer.name)}: it takes {need[0]} with zero point {need[1]}, but layer "
-                    f'"{before.name}" gives {offer[0]} with zero point {offer[1]}; both must be equal.'
+                    f"{layer_label(layer.name)}: it takes {need[0]} with zero point {need[1]}, but {giver} gives "
+                    f"{offer[0]} with zero point {offer[1]}; both must be equal."
                 )
 
     def _channels_last(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -243,6 +230,11 @@ class Network:
                 f"{where}: it has {len(thresholds)} input_thresholds, but {self.input_dtype} inputs take 1 to {most}."
             )
         return frozen(thresholds, np.float32)
+
+    @property
+    def all_sources(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer the tensors that it takes, as `sources`, also of a chain."""
+        return tuple((index,) for index in range(len(self.layers))) if self.sources is None else tuple(self.sources)
 
     @property
     def input_dtype(self) -> str:

@@ -11,8 +11,9 @@ from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import Activation, FloatDense
-from celosia.host.models.ir import Dense, Layer, Rounding
+from celosia.host.models.ir import Dense, Layer
 from celosia.host.models.npz_entries import Entries
+from celosia.host.models.requantization import Rounding
 
 KINDS: Final[dict[type, str]] = {
     Dense: "dense",

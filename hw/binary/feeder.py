@@ -120,7 +120,9 @@ class Feeder(wiring.Component):
     def _count(self, m: Module, layer: Any, loads: Signal) -> list[Value]:
         """Count beats, and return for each loop whether it goes on with the next beat."""
         goes: list[Value] = []
-        ends, next_ends, singles = [], [], []
+        ends: list[Signal] = []
+        next_ends: list[Signal] = []
+        singles: list[Signal] = []
         for limit, _ in LOOPS:
             most = getattr(layer, limit)
             count = Signal.like(most, name=f"count_{limit}", reset_less=True)

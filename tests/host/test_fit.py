@@ -4,7 +4,7 @@ import pytest
 from celosia.host.compile import compile_network
 from celosia.host.data import binary_network, digits_network, load_digits
 from celosia.host.errors import CompileError
-from celosia.host.fit import fit_memories
+from celosia.host.fit import engine_for, fit_memories
 from celosia.host.prepare import prepare
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
@@ -15,6 +15,10 @@ TINY = dict.fromkeys(("program_depth", "parameter_depth", "input_depth", "activa
 
 def digits(config):
     return prepare(digits_network(), load_digits()[0].astype(np.float32), config)[0]
+
+
+def test_a_model_has_an_engine():
+    assert [engine_for(model()) for model in (digits_network, binary_network)] == ["systolic", "binary"]
 
 
 def test_small_arrays_get_room_for_the_weights():
