@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from celosia.hw.checks import check_integer
+from celosia.hw.checks import check_common_divisor, check_integer
 
 DRAIN_CYCLES = 8  # cycles that the default number of threshold lanes takes for the sums of all PEs
 
@@ -58,13 +58,8 @@ class BinaryConfig:
         check_integer("accumulator_width", self.accumulator_width, max(2, self.count_width), 32)
         check_integer("output_width", self.output_width, 1, 8)
         if self.post_lanes is not None:
-            shared = math.gcd(self.pes, self.simd)
-            check_integer("post_lanes", self.post_lanes, 1, shared)
-            if shared % self.post_lanes:
-                raise ValueError(
-                    f"post_lanes={self.post_lanes} must divide gcd(pes, simd)={shared}, so that groups of channels "
-                    f"fill whole words of {self.simd} and the sums of {self.pes} PEs are whole groups."
-                )
+            why = f"groups of channels fill whole words of {self.simd} and the sums of {self.pes} PEs are whole groups"
+            check_common_divisor("post_lanes", self.post_lanes, {"pes": self.pes, "simd": self.simd}, why)
 
     @property
     def pe_count(self) -> int:

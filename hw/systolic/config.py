@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from celosia.hw.checks import check_integer
+from celosia.hw.checks import check_common_divisor, check_integer
 from celosia.hw.operands import OperandRanges
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
@@ -93,15 +93,9 @@ class SystolicConfig(OperandRanges):
             )
 
     def _check_lanes(self) -> None:
-        if self.post_lanes is None:
-            return
-        shared = math.gcd(self.rows, self.cols)
-        check_integer("post_lanes", self.post_lanes, 1, shared)
-        if shared % self.post_lanes:
-            raise ValueError(
-                f"post_lanes={self.post_lanes} must divide gcd(rows, cols)={shared}, "
-                f"so that whole words of {self.cols} columns and {self.rows} activations fill."
-            )
+        if self.post_lanes is not None:
+            why = f"whole words of {self.cols} columns and {self.rows} activations fill"
+            check_common_divisor("post_lanes", self.post_lanes, {"rows": self.rows, "cols": self.cols}, why)
 
     @property
     def pe_count(self) -> int:
