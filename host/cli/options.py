@@ -19,7 +19,8 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="JSON file of a config; see celosia list.")
 ]
 EngineName = Annotated[
-    str | None, typer.Option("--engine", "-e", metavar="NAME", help="Engine; without it and --config: the model's, or systolic.")
+    str | None,
+    typer.Option("--engine", "-e", metavar="NAME", help="Engine; without it and --config: the model's, or systolic."),
 ]
 Rows = Annotated[
     int | None, typer.Option("--rows", metavar="R", help="Systolic: rows of PEs, along K; 16 without --config.")

@@ -12,9 +12,9 @@ from celosia.host.models.onnx_chain import Chain, TwiceRoundedError
 from celosia.host.models.onnx_node import Node
 from celosia.host.models.onnx_operators import OPERATORS, REASONS
 from celosia.host.models.onnx_values import Constant, Integers, Reals, Value, read_tensor
+from celosia.host.models.problems import Problems
 
 _MIN_OPSET: Final = 7
-_MAX_NAMED: Final = 20
 _INPUT_TYPES: Final = {
     onnx.TensorProto.INT8: "int8",
     onnx.TensorProto.UINT8: "uint8",
@@ -42,7 +42,7 @@ class GraphReader:
         self._values: dict[str, Value | None] = {}  # None: the result of something unsupported
         self._used: set[str] = set()
         self._chain = Chain()
-        self._problems: dict[str, list[str]] = {}  # reason -> operators
+        self._problems = Problems()
 
     def read(self) -> Network | FloatNetwork:
         """Read the graph.
@@ -60,7 +60,8 @@ class GraphReader:
             self._read_node(node)
         output = None if self._problems else self._take(self._graph.output[0].name)
         if self._problems:
-            raise ModelError(self._describe_problems())
+            supported = ", ".join(sorted({name for _, name in OPERATORS}))
+            raise ModelError(self._problems.sentence(f"chains of {supported}"))
         return self._chain.finish(output, self._name, shape)
 
     def _check_opset(self) -> None:
@@ -91,15 +92,6 @@ class GraphReader:
             )
         return shape
 
-    def _describe_problems(self) -> str:
-        named = []
-        for reason, operators in self._problems.items():
-            more = len(operators) - _MAX_NAMED
-            names = ", ".join(operators[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-            named.append(f"{names}: {reason}")
-        supported = ", ".join(sorted({name for _, name in OPERATORS}))
-        return f"unsupported: {'; '.join(named)}. Supported are chains of {supported}."
-
     def _read_node(self, node: Any) -> None:
         if not all(isinstance(text, str) for text in (node.name, node.op_type, *node.input, *node.output)):
             raise ModelError("the name of an operator or tensor is no UTF-8 text, so the file is damaged.")
@@ -119,10 +111,10 @@ class GraphReader:
             self._report(node, str(error))
             self._values[node.output[0]] = error.value
         except ModelError as error:
-            self._report(node, str(error).rstrip("."))
+            self._report(node, str(error))
 
     def _report(self, node: Any, reason: str) -> None:
-        self._problems.setdefault(reason, []).append(f'{node.op_type} "{node.name or node.output[0]}"')
+        self._problems.add(reason, f'{node.op_type} "{node.name or node.output[0]}"')
 
     def _take(self, name: str) -> Value | None:
         """The value of a tensor; activations can be taken once only, because the network is a chain."""

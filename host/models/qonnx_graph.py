@@ -10,6 +10,7 @@ import onnx
 from celosia.host.models.errors import ModelError
 from celosia.host.models.ir import Network
 from celosia.host.models.onnx_values import MAX_BYTES, read_tensor
+from celosia.host.models.problems import Problems
 from celosia.host.models.qonnx_chain import Chain
 from celosia.host.models.qonnx_execute import QONNX_DOMAIN
 from celosia.host.models.qonnx_input import GraphInput
@@ -18,7 +19,6 @@ from celosia.host.models.qonnx_operators import CHECKS, OPERATORS, REASONS
 from celosia.host.models.qonnx_values import MAX_ELEMENTS, Activations
 
 _MIN_OPSET: Final = 7
-_MAX_NAMED: Final = 20
 _INTEGER_INPUTS: Final = {onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "uint8"}
 _ANNOTATIONS: Final = {"BIPOLAR": "bipolar", "BINARY": "uint1"} | {
     f"{kind}{width}": f"{kind}{width}".lower() for kind in ("INT", "UINT") for width in range(2, 9)
@@ -59,7 +59,7 @@ class GraphReader:
         self._initializers = {tensor.name: tensor for tensor in self._graph.initializer}
         self._values: dict[str, Value | None] = {}  # None: the result of something unsupported
         self._used: set[str] = set()
-        self._problems: dict[str, list[str]] = {}  # reason -> operators
+        self._problems = Problems()
         self._chain = Chain()
 
     def read(self) -> Network:
@@ -78,7 +78,8 @@ class GraphReader:
         for node in self._graph.node:
             self._read_node(node)
         if self._problems:
-            raise ModelError(self._describe_problems())
+            supported = ", ".join(sorted({name for _, name in OPERATORS}))
+            raise ModelError(self._problems.sentence(f"chains of {supported}"))
         try:
             output = self._take(self._graph.output[0].name)
             if not isinstance(output, Activations):
@@ -120,15 +121,6 @@ class GraphReader:
         ]
         return _ANNOTATIONS.get(entries[0]) if entries else None
 
-    def _describe_problems(self) -> str:
-        named = []
-        for reason, operators in self._problems.items():
-            more = len(operators) - _MAX_NAMED
-            names = ", ".join(operators[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-            named.append(f"{names}: {reason}")
-        supported = ", ".join(sorted({name for _, name in OPERATORS}))
-        return f"unsupported: {'; '.join(named)}. Supported are chains of {supported}."
-
     def _read_node(self, node: Any) -> None:
         if not all(isinstance(text, str) for text in (node.name, node.op_type, *node.input, *node.output)):
             raise ModelError("the name of an operator or tensor is no UTF-8 text, so the file is damaged.")
@@ -138,7 +130,7 @@ class GraphReader:
         try:
             value = self._evaluate(node)
         except ModelError as error:
-            self._problems.setdefault(str(error).rstrip("."), []).append(operator_label(node))
+            self._problems.add(error, operator_label(node))
             return
         if value is None:
             return
