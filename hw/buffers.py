@@ -49,7 +49,8 @@ class InputFiller(wiring.Component):
         count = Signal(address_width(self.depth // 2), reset_less=True)
         odd = Signal(reset_less=True)
         full = Signal(range(3))
-        take, half_full = Signal(), Signal()
+        take = Signal()
+        half_full = Signal()
         m.d.comb += [
             self.i.ready.eq((left != 0) & (full != 2)),
             take.eq(self.i.valid & self.i.ready),
@@ -107,7 +108,9 @@ class ResultSender(wiring.Component):
         odd = Signal(reset_less=True)
         full = Signal(range(3))  # halves that hold results
         unsent = Signal(range(RESULT_QUEUE_DEPTH + 1))  # words read and not yet taken
-        read, half_read, sent = Signal(), Signal(), Signal()
+        read = Signal()
+        half_read = Signal()
+        sent = Signal()
         m.d.comb += [
             read.eq((full != 0) & (unsent != RESULT_QUEUE_DEPTH)),
             half_read.eq(read & (count + 1 == self.words)),

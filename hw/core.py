@@ -171,9 +171,12 @@ class Core(wiring.Component):
     ) -> None:
         """Hand layers to the engine, end iterations and the run, count cycles, and watch for progress."""
         m.submodules.counters = counters = CycleCounters(len(self.config.causes))
-        inputs_missing, results_full, ends_iteration = Signal(), Signal(), Signal()
+        inputs_missing = Signal()
+        results_full = Signal()
+        ends_iteration = Signal()
         idle_cycles = Signal(range(self.config.watchdog_cycles + 1))
-        finished, progress = Signal(), Signal()
+        finished = Signal()
+        progress = Signal()
         m.d.comb += [
             engine.layer.eq(fetch.layer),
             engine.layer_valid.eq(fetch.layer_valid),

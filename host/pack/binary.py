@@ -86,7 +86,7 @@ def steps(
 
 def _folds_at_a_time(layer: ArrangedLayer, place: Place) -> int:
     engine = layer.engine
-    whole = 1 if layer.output is None else engine.simd // math.gcd(engine.pes, engine.simd)
+    whole = 1 if layer.output is None else min(engine.simd // math.gcd(engine.pes, engine.simd), layer.folds)
     fit = place.half_words // layer.fold_words
     if fit >= layer.folds:
         return layer.folds

@@ -322,6 +322,13 @@ def _check(layer: ArrangedLayer) -> None:
             f"layer {name!r} can reach sums of {layer.most_matches}; accumulator_width={engine.accumulator_width} "
             f"holds up to {(1 << engine.accumulator_width) - 1}, make it wider."
         )
+    if layer.output is None:
+        farthest = int(np.abs(layer.offsets).max())
+        if farthest >= 1 << (engine.parameter_width - 1):
+            raise CompileError(
+                f"layer {name!r} gives sums of inputs that are far from 0; accumulator_width={engine.accumulator_width} "
+                f"has no room for that, make it {farthest.bit_length() - 1} or more."
+            )
     conv = layer.conv
     assert conv.pool_strides is not None
     steps = [pool * stride for pool, stride in zip(conv.pool_strides, conv.strides, strict=True)]

@@ -32,7 +32,7 @@ class Drain(wiring.Component):
     its `totals` and its `correction`, which is added to twice a sum. Each threshold of a group of lanes is a step, or
     each word of each lane's result without thresholds. `load` may come with the last step of the pass before, or later,
     but not in two cycles in a row. A word is written POST_CYCLES after the step that completes it, a bit plane per
-    cycle. `done` strobes with the layer's last write.
+    cycle. `busy` in each step; `done` strobes with the layer's last write.
     """
 
     layer: data.View
@@ -47,6 +47,7 @@ class Drain(wiring.Component):
     parameters: Any
     write: Any
     write_outputs: Signal
+    busy: Signal
     done: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -65,6 +66,7 @@ class Drain(wiring.Component):
                 "parameters": Out(read_port(parameters.width, parameters.depth)),
                 "write": Out(write_port(engine.simd, tensor_depth(config))),
                 "write_outputs": Out(1),
+                "busy": Out(1),
                 "done": Out(1),
             }
         )
@@ -97,14 +99,19 @@ class Drain(wiring.Component):
         ]
         self._give_raw(m, layer, gather, results, step)
         connect(m, gather.write, flipped(self.write))
-        m.d.comb += [self.write_outputs.eq(layer.destination_is_outputs), self.done.eq(gather.done)]
+        m.d.comb += [
+            self.write_outputs.eq(layer.destination_is_outputs),
+            self.busy.eq(step.active),
+            self.done.eq(gather.done),
+        ]
         return m
 
     def _step(self, m: Module, layer: Any) -> SimpleNamespace:
         """Go through groups and steps, and say what each one is."""
         engine = self.engine
         lanes, groups, parts = engine.resolved_post_lanes, engine.groups, engine.result_words
-        active, step_end, group_end = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        active = Signal()
+        step_end, group_end = (Signal(name=name, reset_less=True) for name in ("step_end", "group_end"))
         flags: Any = Signal(data.StructLayout(dict.fromkeys(PASS_FLAGS, 1)), reset_less=True)
         group = Signal(range(groups), reset_less=True)
         first = Signal(reset_less=True)

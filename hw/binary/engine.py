@@ -137,4 +137,4 @@ class BinaryEngine(EngineComponent):
             m.d.comb += self.cause.eq(code["weights_wait"])
         with m.Else():
             m.d.comb += self.cause.eq(code["fill"])
-        m.d.comb += self.progress.eq(Cat(feeder.beat, loader.progress, drain.write.enable, drain.done).any())
+        m.d.comb += self.progress.eq(Cat(feeder.beat, loader.progress, drain.busy, drain.write.enable).any())

@@ -60,7 +60,8 @@ class Gather(wiring.Component):
         group = Signal(range(engine.groups_per_word))
         complete = Signal()
         left = Signal.like(layer.output_planes, name="planes_left")
-        raw, final = Signal(), Signal()
+        raw = Signal()
+        final = Signal()
         word = Signal.like(self.word, name="raw_word", reset_less=True)
         planes = self._planes(m, group)
 

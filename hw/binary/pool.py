@@ -43,9 +43,9 @@ class PoolStore(wiring.Component):
         kept: Any = Memory(shape=width, depth=max(config.groups, 2), init=[])
         m.submodules.kept = kept
         read, write = kept.read_port(domain="comb"), kept.write_port()
-        before = Signal(width, reset_less=True)
+        most_before = Signal(width, reset_less=True)
         group = Signal.like(self.group, name="group_of_i", reset_less=True)
-        m.d.sync += [before.eq(read.data), group.eq(self.group)]
+        m.d.sync += [most_before.eq(read.data), group.eq(self.group)]
         m.d.comb += [
             read.addr.eq(self.group),
             write.addr.eq(group),
@@ -53,6 +53,6 @@ class PoolStore(wiring.Component):
             write.en.eq(self.store),
         ]
         for lane in range(config.resolved_post_lanes):
-            most = before.word_select(lane, config.output_width)
+            most = most_before.word_select(lane, config.output_width)
             m.d.comb += self.o[lane].eq(Mux(self.first | (self.i[lane] > most), self.i[lane], most))
         return m

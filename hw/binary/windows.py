@@ -73,7 +73,7 @@ class WindowWalk(wiring.Component):
         origin = ("source", "window_offset", "pad_top", "pad_left", "weights", "fold_words")
         strides = ("stride_rows", "stride_cols", "window_rows", "window_cols")
         layer = latch(m, self.start, self.layer, *limits, *steps, *origin, *strides)
-        begin, stepping, adding = Signal(), Signal(), Signal()
+        begin, stepping, adding = (Signal(name=name) for name in ("begin", "stepping", "adding"))
         counts = [Signal.like(getattr(layer, name), name=f"count_{name}", reset_less=True) for name in limits]
         # A cycle behind the counts: these stay for longer.
         ends = [Signal(name=f"end_{name}", reset_less=True) for name in limits]

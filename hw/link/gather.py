@@ -76,7 +76,8 @@ class Gather(wiring.Component):
         lane = Signal(range(self._lanes))
         last_lane = Signal(range(self._lanes))
         remaining = Signal(COUNT_WIDTH)
-        take, handed = Signal(), Signal()
+        take = Signal()
+        handed = Signal()
         m.d.comb += [
             self.word.eq(word),
             self.o_weights.payload.eq(word),

@@ -78,7 +78,8 @@ class Receiver(wiring.Component):
         position = Signal(range(longest + 2))  # stops one beyond the longest packet
         first = Signal(init=1)
         torn = Signal()
-        closing, judged = Signal(), Signal()  # two cycles after the last word
+        closing = Signal()
+        judged = Signal()  # two cycles after the last word
         take = Signal()
         word = self.i.payload.data
         m.d.comb += [
@@ -170,9 +171,11 @@ class Receiver(wiring.Component):
         fetched = Signal(COUNT_WIDTH)
         header = Mux(slot, Value.cast(self._slots[1]), Value.cast(self._slots[0]))
         release = Signal()
-        waiting, valid = Signal(), Signal()  # a word is at the memory's output, in the register behind it
+        waiting = Signal()
+        valid = Signal()  # a word is at the memory's output, in the register behind it
         word = Signal(32, reset_less=True)
-        shift, fetch = Signal(), Signal()
+        shift = Signal()
+        fetch = Signal()
         m.d.comb += [
             self.o.valid.eq(self._full.bit_select(slot, 1)),
             self.o.payload.eq(header),

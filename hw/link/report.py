@@ -86,7 +86,8 @@ class Report(wiring.Component):
         counters = [self.total_cycles, *(self.cause_cycles[index] for index in range(self._causes))]
         chosen = Signal(len(counters))  # one hot: gates and ORs take a third of the LUTs of a multiplexer
         counter = Signal(48, reset_less=True)
-        is_head, is_high = Signal(2, reset_less=True), Signal(2, reset_less=True)
+        is_head = Signal(2, reset_less=True)
+        is_high = Signal(2, reset_less=True)
         last_run = Cat(self.saturated, Const(0, 3), self.failure[:4])
         head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8), last_run)
         m.d.sync += [

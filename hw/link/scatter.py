@@ -76,14 +76,16 @@ class Scatter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        armed, asking = Signal(), Signal()
+        armed = Signal()
+        asking = Signal()
         lanes, last_lane = Signal.like(self.lanes), Signal.like(self.lanes)
         enough = Signal(range(3 * self._lanes + 1))
         roomy = Signal()  # as of the cycle before, which does not know of the words asked for since: up to two more
         remaining = Signal(COUNT_WIDTH)
         is_last = Signal()  # remaining is 1
         pause = Signal(range(self._lanes + 1))  # cycles until the next word may be asked for
-        may_ask, ask = Signal(), Signal()
+        may_ask = Signal()
+        ask = Signal()
         coming = Signal(HOST_READ_LATENCY)  # what was asked for, by the cycles since
         load = Signal()
         left = Signal(range(self._lanes + 1))  # link words in the register

@@ -64,7 +64,8 @@ class Sender(wiring.Component):
         m.submodules.crc = crc = Crc32()
         room = Signal(range(self.words + 1), init=self.words)
         ending = Signal()  # the CRC is what goes out next
-        sent, pop = Signal(), Signal()
+        sent = Signal()
+        pop = Signal()
         push = Signal()
         word = Signal(33, reset_less=True)
         m.d.sync += [push.eq(self.push), word.eq(Cat(self.word, self.last))]

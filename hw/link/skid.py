@@ -27,8 +27,10 @@ class StreamRegister(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        front, back = Signal(self.width, reset_less=True), Signal(self.width, reset_less=True)
-        front_full, back_full = Signal(), Signal()
+        front = Signal(self.width, reset_less=True)
+        back = Signal(self.width, reset_less=True)
+        front_full = Signal()
+        back_full = Signal()
         take = Signal()
         m.d.comb += [
             self.i.ready.eq(~back_full),

@@ -187,7 +187,8 @@ class Requantizer(wiring.Component):
         # The sign of a difference: a comparison's carry would have to leave its chain through two more cells.
         room = Signal(signed(len(total) + 1), name="room_above")
         excess = Signal(signed(len(total) + 1), name="excess_below")
-        high, low = Signal(name="too_high", reset_less=True), Signal(name="too_low", reset_less=True)
+        high = Signal(name="too_high", reset_less=True)
+        low = Signal(name="too_low", reset_less=True)
         inside = delay(m, total[: self.config.output_width], 1, "inside")
         result = Signal(self.result.shape(), name="clamped", reset_less=True)
         m.d.comb += [room.eq(self.maximum - total), excess.eq(total - self.minimum), self.result.eq(result)]

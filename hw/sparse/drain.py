@@ -213,7 +213,8 @@ class Drain(wiring.Component):
         shape = Shape(engine.activation_width, engine.activation_signed)
         inside = Signal(shape, name=f"inside_{lane}", reset_less=True)
         result = Signal(shape, name=f"result_{lane}", reset_less=True)
-        high, low = Signal(name=f"high_{lane}", reset_less=True), Signal(name=f"low_{lane}", reset_less=True)
+        high = Signal(name=f"high_{lane}", reset_less=True)
+        low = Signal(name=f"low_{lane}", reset_less=True)
         with m.If(self._awake):
             m.d.sync += [
                 total.eq(merged + bias),

@@ -54,7 +54,8 @@ class SparseEngine(EngineComponent):
         )
         self._loading = Signal()  # the step's weights are being loaded
         self._blocked = Signal()  # weights or codes were not there yet a cycle ago
-        self._push, self._barrier = Signal(), Signal()
+        self._push = Signal()
+        self._barrier = Signal()
         self._take_layers(m)
         self._load(m)
         self._broadcast(m)

@@ -101,7 +101,8 @@ class WeightLoader(wiring.Component):
         m = Module()
         left = Signal.like(self.words, reset_less=True)
         more = Signal()  # left is not 0
-        accept, finish = Signal(), Signal()
+        accept = Signal()
+        finish = Signal()
         m.d.comb += [
             accept.eq(self.i.valid & self.i.ready),
             self.idle.eq(~self.busy),
@@ -143,7 +144,8 @@ class WeightLoader(wiring.Component):
         tables = EncodedFormat(self.engine)
         m.submodules.tables = reader = TableLoader(self.config)
         decoders = [HuffmanDecoder(tables, len(self.rows)) for _ in range(self.engine.decoders)]
-        raw, decoding = Signal(), Signal()  # what is being done
+        raw = Signal()
+        decoding = Signal()  # what is being done
         rows = Signal.like(self.rows, name="rows_to_decode", reset_less=True)
         frees = Signal(len(decoders))  # has no chunk behind the one that it may take now
         # While tables are read there is time to reset decoders before they start.

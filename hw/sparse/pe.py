@@ -109,9 +109,11 @@ class SparsePE(wiring.Component):
         head = column(queue.r_data)
         left = Signal.like(self.span.length)
         value = Signal.like(self.value, reset_less=True)
-        first, empty = Signal(reset_less=True), Signal(reset_less=True)
+        first = Signal(reset_less=True)
+        empty = Signal(reset_less=True)
         ends = Signal(init=1)  # at most one entry is left
-        pushed, take = Signal(), Signal()
+        pushed = Signal()
+        take = Signal()
         level, limit = queue.r_level, self.limit
         m.d.comb += [
             pushed.eq(self.push & (self.span.any | self.keep_empty)),

@@ -97,7 +97,9 @@ class Scanner(wiring.Component):
         vector_address = Signal.like(self.source.address, reset_less=True)
         number = Signal.like(self.number, reset_less=True)
         room = Signal(range(WORDS_AHEAD + 1), init=WORDS_AHEAD)
-        read, last, dropped = Signal(), Signal(), Signal()
+        read = Signal()
+        last = Signal()
+        dropped = Signal()
         m.d.comb += [read.eq((words != 0) & (room != 0)), last.eq(words == 1)]
         with m.If(read):
             m.d.sync += [
@@ -149,8 +151,10 @@ class Scanner(wiring.Component):
     def _detect(self, m: Module, queue: SyncFIFO, take: Signal) -> None:
         """Send the lowest lane that is not zero, then forget it; at last the barrier."""
         word: Any = Signal(self._found_word, reset_less=True)
-        here, done = Signal(), Signal()
-        none, one = Signal(reset_less=True), Signal(reset_less=True)  # left of the word: in registers, to be known soon
+        here = Signal()
+        done = Signal()
+        none = Signal(reset_less=True)
+        one = Signal(reset_less=True)  # left of the word: in registers, to be known soon
         lowest = Signal(self.engine.pes)
         offered = self._found_word(queue.r_data)
         m.d.comb += [

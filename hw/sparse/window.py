@@ -84,7 +84,9 @@ class SymbolWindow(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         unit = self.tables.unit_width
-        running, step, advance = Signal(), Signal(), Signal()
+        running = Signal()
+        step = Signal()
+        advance = Signal()
         offset = Signal(range(unit), init=unit - PRIMING_SYMBOLS)  # of the symbol at the front, in unit 0
         end = Signal(range(unit + (1 << len(self.length))))
         units, there = self._take_chunks(m, running, advance, offset)
@@ -122,9 +124,12 @@ class SymbolWindow(wiring.Component):
         """Keep three units, unit 0 with the front in it; return them, and whether they hold what a step looks at."""
         tables = self.tables
         units = [Signal(tables.unit_width, name=f"unit_{index}", reset_less=True) for index in range(3)]
-        has_1, has_2 = Signal(), Signal()
+        has_1 = Signal()
+        has_2 = Signal()
         chunks = Signal(range(tables.unit_chunks))  # of unit 2
-        take, move, whole = Signal(), Signal(), Signal()
+        take = Signal()
+        move = Signal()
+        whole = Signal()
         m.d.comb += [
             self.i.ready.eq(~(has_1 & has_2) | ~running),
             take.eq(self.i.valid & self.i.ready),

@@ -86,7 +86,8 @@ class Drain(wiring.Component):
             "parameters",
             *PER_LAYER,
         )
-        active, final = Signal(), Signal()
+        active = Signal()
+        final = Signal()
         tile_group = Signal(range(self.tile_groups), reset_less=True)
         word_group = Signal(range(self.word_groups), reset_less=True)
         address = Signal.like(self.write.address, reset_less=True)
@@ -132,7 +133,9 @@ class Drain(wiring.Component):
         n_tile = Signal.like(layer.n_tiles, reset_less=True)
         row = Signal.like(layer.block_rows, reset_less=True)
         block_rows = Signal.like(layer.block_rows, reset_less=True)
-        row_end, tile_end, block_end = Signal(), Signal(), Signal()
+        row_end = Signal()
+        tile_end = Signal()
+        block_end = Signal()
         row_address = Signal.like(address)  # of the row's first group in this N tile
         tile_address = Signal.like(address)  # of the same in the N tile's first row
         block_address = Signal.like(address)  # of the same in the first N tile

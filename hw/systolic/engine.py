@@ -40,7 +40,8 @@ class SystolicEngine(EngineComponent):
         weights = self.config.memory("weights")
         m.submodules.ring = ring = WeightRing(weights.width, weights.depth)
 
-        looked_ahead, draining = Signal(), Signal()
+        looked_ahead = Signal()
+        draining = Signal()
         m.d.comb += [
             loader.layer.eq(self.layer),
             feeder.layer.eq(self.layer),

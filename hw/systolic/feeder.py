@@ -85,7 +85,8 @@ class ActivationFeeder(wiring.Component):
         go = Signal()
         next_row, next_k_tile = Signal.like(row), Signal.like(k_tile)
         first_rows = Signal.like(row)  # of the layer's first block
-        last_n_tile, last_block = Signal(reset_less=True), Signal(reset_less=True)
+        last_n_tile = Signal(reset_less=True)
+        last_block = Signal(reset_less=True)
         next_n_tile, next_block, next_rows = Signal.like(n_tile), Signal.like(block), Signal.like(row)
         following = Signal.like(self.address)  # the next block's first row, behind what the block's last beat read
         room = Signal(signed(len(free_rows) + 1))  # accumulator rows left after the next block, if any

@@ -60,7 +60,8 @@ class WeightLoader(wiring.Component):
         k_tile = Signal.like(layer.k_tiles, reset_less=True)
         row = Signal.like(layer.k_edge, reset_less=True)
         first_rows = Signal.like(row)
-        want, tile_end = Signal(), Signal()
+        want = Signal()
+        tile_end = Signal()
 
         m.d.comb += [
             self.idle.eq(~active),

@@ -68,7 +68,7 @@ class OutputSearch:
     run : LayerRun
         The layer.
     vector, channel : int
-        The output: row of the layer's inputs, column of its weights.
+        The output: row of the layer's inputs, column of its weights; of an image the place in C order.
     """
 
     run: LayerRun

@@ -8,7 +8,7 @@ from celosia.host.compile import compile_network
 from celosia.host.errors import CompileError
 from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.integers import integer_range
-from celosia.host.models.ir import Dense, Network
+from celosia.host.models.ir import Network
 from celosia.host.pack.binary import arrange, pack_inputs, pack_weights, unpack_outputs
 from celosia.host.pack.bits import unpack_lanes
 from celosia.hw.binary.config import BinaryConfig
@@ -254,24 +254,14 @@ def test_parameters_lie_as_they_are_read():
     assert [plan.steps[0].fields["parameters"] for plan in program.layers] == [0, 12]
 
 
-DENSE = Dense(
-    name="dense",
-    weights=np.ones((2, 2), np.int8),
-    bias=np.zeros(2, int),
-    multiplier=np.full(2, 1 << 30),
-    shift=np.zeros(2, int),
-    rounding="up",
-    input_zero_point=0,
-    output_zero_point=0,
-    minimum=-128,
-    maximum=127,
-)
+class Other:
+    name = "other"
 
 
 @pytest.mark.parametrize(
     ("layers", "engine", "sentence"),
     [
-        ([DENSE], {}, "layer 'dense' is a Dense; the binary engine takes layers with weights of −1 and +1, or −1, 0"),
+        ([Other()], {}, "layer 'other' is a Other; the binary engine takes layers with weights of −1 and +1, or −1, 0"),
         ([object()], {}, "layer '?' is a object; the binary engine takes"),
         (
             [dense(dtype="uint3")],
