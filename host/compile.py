@@ -112,8 +112,8 @@ def _check_chain(network: Network) -> None:
         if taken != (index,):
             givers = [f"the output of layer {network.layers[i - 1].name!r}" if i else "the input" for i in taken]
             raise CompileError(
-                f"layer {layer.name!r}, a {type(layer).__name__}, takes {' and '.join(givers)}; only chains are compiled, "
-                "where each layer takes the output of the one before it alone."
+                f"layer {layer.name!r} ({type(layer).__name__}) takes {' and '.join(givers)}; only chains are "
+                "compiled, where each layer takes the output of the one before it alone."
             )
 
 

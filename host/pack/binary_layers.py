@@ -326,8 +326,8 @@ def _check(layer: ArrangedLayer) -> None:
         farthest = int(np.abs(layer.offsets).max())
         if farthest >= 1 << (engine.parameter_width - 1):
             raise CompileError(
-                f"layer {name!r} gives sums of inputs that are far from 0; accumulator_width={engine.accumulator_width} "
-                f"has no room for that, make it {farthest.bit_length() - 1} or more."
+                f"layer {name!r} gives sums of inputs that are far from 0; accumulator_width="
+                f"{engine.accumulator_width} has no room for that, make it {farthest.bit_length() - 1} or more."
             )
     conv = layer.conv
     assert conv.pool_strides is not None

@@ -17,8 +17,8 @@ from celosia.hw.memory import Scratchpad
 from celosia.hw.sparse.config import SparseConfig
 from celosia.hw.sparse.loader import WeightLoader
 from celosia.hw.sparse.tables import EncodedFormat
-from celosia.sim.cycles.model import Source
 from celosia.sim.cycles.load import Load, load_raw
+from celosia.sim.cycles.model import Source
 from celosia.sim.cycles.sparse_load import load_encoded
 from celosia.sim.rtl import Model, Simulator, StopReason, build, gate_pattern, stall_threshold
 
