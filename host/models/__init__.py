@@ -1,4 +1,4 @@
-"""Readers: a model file becomes a network, a chain of layers."""
+"""Readers: a model file becomes a network of layers."""
 
 import importlib
 import os
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 READERS: Final = {
     ".npz": "celosia.host.models.npz:read_npz",
     ".onnx": "celosia.host.models.onnx:read_onnx",
+    ".tflite": "celosia.host.models.tflite:read_tflite",
 }
 """Suffix of a model file -> its reader, imported on first use."""
 

@@ -21,6 +21,11 @@ class _HasIntegers(_HasWeights, Protocol):
     def input_zero_point(self) -> int: ...
 
 
+class _HasSums(_HasIntegers, Protocol):
+    @property
+    def product_sums(self) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 class MatrixLayer:
     """Shapes and work of a layer with `weights` (K, N)."""
 
@@ -40,8 +45,8 @@ class MatrixLayer:
         return self.weights.size
 
 
-class IntegerMatrixLayer(MatrixLayer):
-    """Widths of a layer with integer `weights` (K, N), `bias` (N,) of int64, `input_dtype` and `input_zero_point`."""
+class IntegerWeights:
+    """Widths of a layer with integer `weights` (…, N), `bias` (N,) of int64, `input_dtype` and `input_zero_point`."""
 
     @property
     def weight_width(self: _HasIntegers) -> int:
@@ -49,12 +54,22 @@ class IntegerMatrixLayer(MatrixLayer):
         return signed_width(int(self.weights.min()), int(self.weights.max()))
 
     @property
-    def accumulator_width(self: _HasIntegers) -> int:
-        """Smallest signed width, in bits, that no inputs can overflow in any order of the sum."""
+    def product_sums(self: _HasIntegers) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest sum of products, without the bias, of each output for any inputs: int64, (N,)."""
         smallest, largest = (limit - self.input_zero_point for limit in integer_range(self.input_dtype))
-        positive = np.maximum(self.weights, 0).sum(axis=0, dtype=np.int64)
-        negative = np.minimum(self.weights, 0).sum(axis=0, dtype=np.int64)
+        weights = self.weights.reshape(-1, self.weights.shape[-1])
+        positive = np.maximum(weights, 0).sum(axis=0, dtype=np.int64)
+        negative = np.minimum(weights, 0).sum(axis=0, dtype=np.int64)
+        return positive * smallest + negative * largest, positive * largest + negative * smallest
+
+    @property
+    def accumulator_width(self: _HasSums) -> int:
+        """Smallest signed width, in bits, that no inputs can overflow in any order of the sum."""
         # zero_point lies in the type, so smallest <= 0 <= largest and adding terms never shrinks these bounds
-        most = positive * largest + negative * smallest + np.maximum(self.bias, 0)
-        least = positive * smallest + negative * largest + np.minimum(self.bias, 0)
+        least, most = self.product_sums
+        least, most = least + np.minimum(self.bias, 0), most + np.maximum(self.bias, 0)
         return signed_width(int(least.min()), int(most.max()))
+
+
+class IntegerMatrixLayer(IntegerWeights, MatrixLayer):
+    """A layer with integer `weights` (K, N), `bias` (N,) of int64, `input_dtype` and `input_zero_point`."""

@@ -54,7 +54,13 @@ def check_rounding(layer: Any) -> None:
 
 def check_outputs(layer: Any) -> None:
     """Check `output_zero_point`, `minimum` and `maximum`, all within `output_dtype`."""
-    for field in ("output_zero_point", "minimum", "maximum"):
+    set_integer(layer, "output_zero_point", *activation_range(layer.output_dtype))
+    check_clamp(layer)
+
+
+def check_clamp(layer: Any) -> None:
+    """Check `minimum` and `maximum`, in order and within `output_dtype`."""
+    for field in ("minimum", "maximum"):
         set_integer(layer, field, *activation_range(layer.output_dtype))
     if layer.minimum > layer.maximum:
         raise ModelError(

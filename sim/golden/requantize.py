@@ -29,7 +29,8 @@ def requantize(
     * `double`: rounded twice when shift < 0. First to a multiple of 2**-shift's unit, ties towards +∞ (gemmlowp's
       SaturatingRoundingDoublingHighMul), then to an integer, ties away from zero (RoundingDivideByPOT). When shift ≥ 0
       there is only the first step. TFLM, CMSIS-NN, CFU-Playground, and LiteRT's reference kernels but the next.
-    * `away`: rounded once, ties away from zero. LiteRT's reference FULLY_CONNECTED.
+    * `away`: rounded once, ties away from zero. LiteRT's reference FULLY_CONNECTED, but for multipliers of 31 bits: it
+      multiplies in float64 (`celosia.host.models.tflite_scales` finds multipliers that never differ).
     * `even`: rounded once, ties to the even neighbour. onnxruntime, and LiteRT's default delegate XNNPACK.
     * `up`: rounded once, ties towards +∞. TFLite built for single rounding.
 

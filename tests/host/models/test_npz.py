@@ -442,7 +442,7 @@ def test_missing_file_folder_and_suffix(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(ModelError, match=r"folder.npz: it cannot be read \(Is a directory\)"):
         read_model(tmp_path / "folder.npz")
-    with pytest.raises(ModelError, match=r"suffix '.txt' names no model format; .npz, .onnx are read"):
+    with pytest.raises(ModelError, match=r"suffix '.txt' names no model format; .npz, .onnx, .tflite are read"):
         read_model(tmp_path / "model.txt")
 
 

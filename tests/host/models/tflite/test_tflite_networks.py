@@ -1,0 +1,81 @@
+"""The MLPerf Tiny networks: every element of every tensor equals that of LiteRT's reference kernels."""
+
+import time
+
+import numpy as np
+import pytest
+
+from celosia.host.compile import compile_network
+from celosia.host.errors import CompileError
+from celosia.host.models import read_model
+from celosia.host.models.tflite import read_tflite
+from celosia.hw.config import AcceleratorConfig
+from celosia.hw.systolic.config import SystolicConfig
+from celosia.sim import reference
+from celosia.sim.golden.network import tensors
+
+SEED = 2024
+SHAPES = {"resnet8": (32, 32, 3), "kws": (49, 10, 1), "ad": (640,)}
+MACS = {"resnet8": 12_501_632, "kws": 2_656_768, "ad": 264_192}
+LAYERS = {"resnet8": 15, "kws": 12, "ad": 10}
+ELEMENTS = {"resnet8": 117_908, "kws": 72_642, "ad": 2_312}  # of all activations
+
+
+def random_inputs(name: str, count: int) -> np.ndarray:
+    """Independent values, and the same with neighbours alike, which leave layers less near their zero points."""
+    rng = np.random.default_rng([SEED, len(name)])
+    values = rng.integers(-128, 128, (count, *SHAPES[name]))
+    values[1::2] = np.clip(
+        values[1::2] // 8 + rng.integers(-110, 110, (len(values[1::2]), *[1] * len(SHAPES[name]))), -128, 127
+    )
+    return values.astype(np.int8)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_tensor_of_five_inputs(tflite, mlperf_tiny, name):
+    network = read_model(mlperf_tiny(name))
+    assert (network.input_shape, network.macs, len(network.layers)) == (SHAPES[name], MACS[name], LAYERS[name])
+    assert (network.sources is None) == (name != "resnet8")
+    assert tflite.compare(mlperf_tiny(name), random_inputs(name, 5)) == 5 * ELEMENTS[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_tensor_of_many_inputs(tflite, mlperf_tiny, name):
+    assert tflite.compare(mlperf_tiny(name), random_inputs(name, 200)) == 200 * ELEMENTS[name]
+
+
+def test_a_real_keyword(tflite, mlperf_tiny):
+    values = np.load(mlperf_tiny("kws").with_name("mlperf_tiny_kws_input.npy"))
+    assert tflite.compare(mlperf_tiny("kws"), values) == ELEMENTS["kws"]
+    outputs = tensors(read_tflite(mlperf_tiny("kws")), values)[-1]
+    assert outputs.max() == 127, "no keyword is recognized"
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_golden_model_is_quick(mlperf_tiny, name):
+    network, values = read_tflite(mlperf_tiny(name)), random_inputs(name, 1)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        tensors(network, values)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
+def test_the_autoencoder_compiles_for_the_systolic_engine(mlperf_tiny):
+    network = read_tflite(mlperf_tiny("ad"))
+    config = AcceleratorConfig(engine=SystolicConfig(rows=16, cols=16))
+    program, values = compile_network(network, config), random_inputs("ad", 3)
+    assert np.array_equal(reference.golden(program, values), tensors(network, values)[-1])
+
+
+def test_what_the_systolic_engine_lacks_is_refused_in_one_sentence(mlperf_tiny):
+    config = AcceleratorConfig(engine=SystolicConfig(rows=16, cols=16))
+    sentence = "layer 'model/activation_2/Relu' \\(Add\\) takes the output of layer .* and .*; only chains are compiled"
+    with pytest.raises(CompileError, match=sentence):
+        compile_network(read_tflite(mlperf_tiny("resnet8")), config)
+    with pytest.raises(
+        CompileError, match="'functional_1/activation/Relu' is a Conv2d; the systolic engine takes dense"
+    ):
+        compile_network(read_tflite(mlperf_tiny("kws")), config)
