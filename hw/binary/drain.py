@@ -9,6 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw.binary.config import BinaryConfig
+from celosia.hw.binary.feeder import PASS_FLAGS
 from celosia.hw.binary.gather import Gather
 from celosia.hw.binary.layer import layer_fields
 from celosia.hw.binary.pool import PoolStore
@@ -17,9 +18,6 @@ from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import read_port, write_port
 from celosia.hw.pipeline import delay, latch, select, struct_of
 from celosia.hw.timing import READ_LATENCY
-
-PASS_FLAGS = ("pool_first", "pool_last", "fold_last", "layer_last")
-"""What the feeder knows of a pass."""
 
 RESULT_CYCLES = READ_LATENCY + 1
 """From a step to its lanes' results."""

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.binary.array import BinaryArray
 from celosia.hw.binary.config import BinaryConfig
-from celosia.hw.binary.drain import PASS_FLAGS, Drain
-from celosia.hw.binary.feeder import Feeder
+from celosia.hw.binary.drain import Drain
+from celosia.hw.binary.feeder import PASS_FLAGS, Feeder
 from celosia.hw.binary.loader import WeightLoader
 from celosia.hw.binary.timing import OPERAND_CYCLES, array_latency
 from celosia.hw.config import AcceleratorConfig

@@ -21,6 +21,9 @@ LOOPS = (
 )
 """Loops over the beats of a pass, the innermost first, and the steps of the address when they go on; 1 is None."""
 
+PASS_FLAGS = ("pool_first", "pool_last", "fold_last", "layer_last")
+"""What the drain has to know of a pass: whether it is the first or last of a pooling window, and what else it ends."""
+
 
 class Feeder(wiring.Component):
     """Goes through the beats of a layer, pass by pass, one per cycle.
@@ -60,7 +63,6 @@ class Feeder(wiring.Component):
         self.config = config
         layout = struct_of(layer_fields(config))
         flags = ("running", "active", "beat", "held", "first", "last", "pixel_end", "double", "inverted", "pad")
-        passes = ("pool_first", "pool_last", "fold_last", "layer_last")
         super().__init__(
             {
                 "layer": In(layout),
@@ -68,7 +70,7 @@ class Feeder(wiring.Component):
                 "blocked": In(1),
                 "address": Out(layout["source"].shape),
                 "weights": Out(layout["weights"].shape),
-                **{name: Out(1) for name in (*flags, *passes)},
+                **{name: Out(1) for name in (*flags, *PASS_FLAGS)},
             }
         )
 
@@ -127,7 +129,7 @@ class Feeder(wiring.Component):
             most = getattr(layer, limit)
             count = Signal.like(most, name=f"count_{limit}", reset_less=True)
             single, end, next_end = (
-                Signal(name=f"{name}_{limit}", reset_less=True) for name in ("single", "end", "ends")
+                Signal(name=f"{name}_{limit}", reset_less=True) for name in ("single", "end", "next_end")
             )
             inner = Cat(ends).all() if ends else Const(1, 1)
             m.d.sync += single.eq(most == 1)
