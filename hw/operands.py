@@ -1,4 +1,4 @@
-"""What the configs of all engines say of weights and activations."""
+"""What the configs of several engines say alike: of weights and activations, and of memories."""
 
 
 class OperandRanges:
@@ -19,3 +19,21 @@ class OperandRanges:
     def weight_range(self) -> tuple[int, int]:
         """Smallest and largest weight."""
         return -(1 << (self.weight_width - 1)), (1 << (self.weight_width - 1)) - 1
+
+
+class PlainMemories:
+    """For configs of engines that have no memories of their own, read weight words whole, and clear nothing."""
+
+    @property
+    def weight_banks(self) -> int:
+        """Weight words are read whole."""
+        return 1
+
+    @property
+    def reset_cycles(self) -> int:
+        """The engine is ready at once."""
+        return 0
+
+    def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
+        """None but those that all engines have."""
+        return ()

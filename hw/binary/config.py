@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from celosia.hw.checks import check_common_divisor, check_integer
+from celosia.hw.operands import PlainMemories
 
 DRAIN_CYCLES = 8  # cycles that the default number of threshold lanes takes for the sums of all PEs
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryConfig:
+class BinaryConfig(PlainMemories):
     """Choices for a matrix-vector-threshold unit, folded as FINN's (Umuroglu et al. 2017, arXiv 1612.07119).
 
     In a cycle each of `pes` PEs counts in how many of `simd` bits of activations and weights it differ, and adds that
@@ -129,17 +130,3 @@ class BinaryConfig:
     def write_lanes(self) -> int:
         """Activation words are written whole."""
         return 1
-
-    @property
-    def weight_banks(self) -> int:
-        """Weight words are read whole."""
-        return 1
-
-    @property
-    def reset_cycles(self) -> int:
-        """The engine is ready at once."""
-        return 0
-
-    def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
-        """None but those that all engines have."""
-        return ()

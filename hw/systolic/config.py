@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from celosia.hw.checks import check_common_divisor, check_integer
-from celosia.hw.operands import OperandRanges
+from celosia.hw.operands import OperandRanges, PlainMemories
 from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
 
@@ -19,7 +19,7 @@ def _signed_width(low: int, high: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SystolicConfig(OperandRanges):
+class SystolicConfig(OperandRanges, PlainMemories):
     """Choices for a weight-stationary systolic engine.
 
     The array multiplies a tile of `rows` × `cols` weights by one activation vector of `rows` lanes per cycle.
@@ -187,17 +187,3 @@ class SystolicConfig(OperandRanges):
     def write_lanes(self) -> int:
         """Groups of requantizer lanes in an activation word, written separately."""
         return self.rows // self.resolved_post_lanes
-
-    @property
-    def weight_banks(self) -> int:
-        """Weight words are read whole."""
-        return 1
-
-    @property
-    def reset_cycles(self) -> int:
-        """The engine is ready at once."""
-        return 0
-
-    def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
-        """None but those that all engines have."""
-        return ()
