@@ -1,56 +1,80 @@
-"""Layers out of the matrix products of an ONNX graph."""
+"""Layers out of the matrix products and convolutions of an ONNX graph. N is the number of outputs of a layer."""
 
 import math
+from typing import Any
 
 import numpy as np
 
+from celosia.host.models.convolution import Conv2d
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatDense
 from celosia.host.models.integers import integer_range, quantize_values
 from celosia.host.models.ir import Dense
-from celosia.host.models.onnx_values import Constant, Grid, Product, QuantizedConstant
+from celosia.host.models.onnx_values import Bounds, Constant, Grid, QuantizedConstant
+from celosia.host.models.onnx_window import Window
 from celosia.host.quantize import quantize_multiplier
 
-Bounds = tuple[float, float]
+Weights = Constant | QuantizedConstant
 
 
-def check_sizes(shape: tuple[int, ...], weights: np.ndarray, transposed: bool) -> int:
-    """Refuse weights that do not fit inputs of a shape, and return the number of outputs."""
-    if weights.ndim != 2 or 0 in weights.shape:
-        raise ModelError(f"its weights have shape {weights.shape}, but a matrix is needed")
-    inputs, outputs = weights.shape[::-1] if transposed else weights.shape
-    if shape != (inputs,):
-        raise ModelError(f"its weights take {inputs} values, but its inputs have shape {shape} besides the batch axis")
-    return outputs
+def build_float_dense(name: str, weights: Weights, bias: Weights | None, bounds: Bounds) -> FloatDense:
+    """A float layer from weights (K, N); quantized ones become the reals that they stand for."""
+    matrix = weights.dequantize()
+    vector = np.zeros(matrix.shape[1]) if bias is None else _vector(bias.dequantize(), matrix.shape[1])
+    return FloatDense(name=name, weights=matrix, bias=vector, activation=bounds)
 
 
-def build_float_dense(product: Product, bounds: Bounds) -> FloatDense:
-    """A float layer; quantized weights become the reals that they stand for."""
-    weights = _reals(product.weights)
-    weights = weights.T if product.transposed else weights
-    bias = np.zeros(weights.shape[1]) if product.bias is None else _vector(_reals(product.bias), weights.shape[1])
-    return FloatDense(name=product.name, weights=weights, bias=bias, activation=bounds)
+def build_dense(
+    name: str, weights: QuantizedConstant, bias: Weights | None, inputs: Grid, outputs: Grid, bounds: Bounds
+) -> Dense:
+    """A quantized layer from weights (K, N)."""
+    array, scales = integer_weights(weights)
+    return Dense(name=name, weights=array, **_requantization(name, scales, bias, inputs, outputs, bounds))
 
 
-def build_dense(product: Product, inputs: Grid, outputs: Grid, bounds: Bounds) -> Dense:
-    """A quantized layer from quantized weights; a bias of plain integers is one in accumulator units.
+def build_conv(
+    name: str,
+    weights: QuantizedConstant,
+    bias: Weights | None,
+    window: Window,
+    groups: int,
+    inputs: Grid,
+    outputs: Grid,
+    bounds: Bounds,
+) -> Conv2d:
+    """A convolution from weights (kernel rows, kernel columns, C / groups, N)."""
+    array, scales = integer_weights(weights)
+    if array.dtype != np.int8:
+        raise ModelError("its weights minus their zero point exceed 8 bits, but a convolution's must not")
+    return Conv2d(
+        name=name,
+        weights=array,
+        input_size=window.size,
+        strides=window.strides,
+        padding=window.padding,
+        dilations=window.dilations,
+        groups=groups,
+        **_requantization(name, scales, bias, inputs, outputs, bounds),
+    )
 
-    The scale is computed in float32, in onnxruntime's order: (input · weight) / output.
+
+def build_average(name: str, window: Window, channels: int, inputs: Grid, outputs: Grid, bounds: Bounds) -> Conv2d:
+    """The average over windows, padding counted: a depthwise convolution of ones, which can give another scale.
+
+    Its scale is computed in float32 as in onnxruntime's QLinearGlobalAveragePool: input / (output · elements).
     """
-    if not isinstance(product.weights, QuantizedConstant):
-        raise ModelError(f'the weights of layer "{product.name}" are not quantized, but its inputs are')
-    weights, weight_scales = integer_weights(product.weights, product.transposed)
-    with np.errstate(over="ignore", under="ignore"):  # what float32 cannot hold is refused below
-        accumulator_scales = np.float32(inputs.scale) * weight_scales
-        scales = accumulator_scales / np.float32(outputs.scale)
-    if not ((accumulator_scales > 0).all() and np.isfinite(scales).all()):
-        raise ModelError(f'the scales of layer "{product.name}" multiply to more or less than float32 can hold')
-    multiplier, shift = quantize_multiplier(scales)
+    with np.errstate(over="ignore", under="ignore"):  # what float32 cannot hold is refused by the next function
+        scale = np.float32(inputs.scale) / (np.float32(outputs.scale) * np.float32(math.prod(window.kernel)))
+    multiplier, shift = scale_multipliers(name, np.full(channels, scale, np.float32))
     minimum, maximum = integer_bounds(bounds, outputs)
-    return Dense(
-        name=product.name,
-        weights=weights,
-        bias=_integer_bias(product.bias, accumulator_scales),
+    return Conv2d(
+        name=name,
+        weights=np.ones((*window.kernel, 1, channels), np.int8),
+        input_size=window.size,
+        strides=window.strides,
+        padding=window.padding,
+        groups=channels,
+        bias=np.zeros(channels, np.int64),
         multiplier=multiplier,
         shift=shift,
         rounding="even",
@@ -61,6 +85,22 @@ def build_dense(product: Product, inputs: Grid, outputs: Grid, bounds: Bounds) -
         input_dtype=inputs.dtype,
         output_dtype=outputs.dtype,
     )
+
+
+def scale_multipliers(name: str, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Multipliers and shifts that are float32 scales (N,) exactly: 24 of the 31 bits hold each.
+
+    Raises
+    ------
+    ModelError
+        If a scale is so small or large that no shift reaches it.
+    """
+    if not ((scales > 0).all() and np.isfinite(scales).all()):
+        raise ModelError(f'the scales of layer "{name}" multiply to more or less than float32 can hold')
+    multiplier, shift = quantize_multiplier(scales)
+    if not multiplier.all():
+        raise ModelError(f'the scales of layer "{name}" multiply to {scales.min():.3g}, but 2^-32 is the least')
+    return multiplier, shift
 
 
 def integer_bounds(bounds: Bounds, grid: Grid) -> tuple[int, int]:
@@ -75,18 +115,17 @@ def integer_bounds(bounds: Bounds, grid: Grid) -> tuple[int, int]:
     return minimum, maximum
 
 
-def integer_weights(weights: QuantizedConstant, transposed: bool) -> tuple[np.ndarray, np.ndarray]:
+def integer_weights(weights: QuantizedConstant) -> tuple[np.ndarray, np.ndarray]:
     """Weights with zero point 0 and their scale for each output.
 
     Parameters
     ----------
     weights : QuantizedConstant
-        A matrix (K, N), or (N, K) if `transposed`.
-    transposed : bool
+        The last axis is that of the outputs, (…, N).
 
     Returns
     -------
-    weights : ndarray (K, N), int8 if the values fit, else int16
+    weights : ndarray (…, N), int8 if the values fit, else int16
     scales : ndarray (N,), float32
 
     Raises
@@ -94,22 +133,48 @@ def integer_weights(weights: QuantizedConstant, transposed: bool) -> tuple[np.nd
     ModelError
         If there are scales for each input, or a value does not fit 16 bits.
     """
-    array = weights.array.T if transposed else weights.array
+    array = weights.array
     if array.dtype.itemsize > 2:
         raise ModelError(f"its weights are {array.dtype}, but at most 16 bits can be used")
-    if not {weights.scale.size, weights.zero_point.size} <= {1, array.shape[1]}:
+    if not {weights.scale.size, weights.zero_point.size} <= {1, array.shape[-1]}:
         raise ModelError("its weights do not have one scale and zero point, or one for each output")
-    if {weights.scale.size, weights.zero_point.size} != {1} and weights.axis != (0 if transposed else 1):
+    if {weights.scale.size, weights.zero_point.size} != {1} and weights.axis != array.ndim - 1:
         raise ModelError("its weights have a scale for each input, but only scales for each output can be used")
-    matrix = array.astype(np.int32) - weights.zero_point.astype(np.int32)
-    scales = np.broadcast_to(weights.scale, array.shape[1:])
+    matrix = array.astype(np.int32) - weights.along(weights.zero_point).astype(np.int32)
+    scales = np.broadcast_to(weights.scale, array.shape[-1:])
     for dtype in (np.int8, np.int16):
         if np.iinfo(dtype).min <= matrix.min() and matrix.max() <= np.iinfo(dtype).max:
             return matrix.astype(dtype), scales
     raise ModelError("its weights minus their zero point exceed 16 bits")
 
 
-def _integer_bias(bias: Constant | QuantizedConstant | None, scales: np.ndarray) -> np.ndarray:
+def _requantization(
+    name: str, weight_scales: np.ndarray, bias: Weights | None, inputs: Grid, outputs: Grid, bounds: Bounds
+) -> dict[str, Any]:
+    """What layers that multiply by weights have in common; a bias of plain integers is one in accumulator units.
+
+    The scale is computed in float32, in onnxruntime's order: (input · weight) / output.
+    """
+    with np.errstate(over="ignore", under="ignore"):  # what float32 cannot hold is refused below
+        accumulator_scales = np.float32(inputs.scale) * weight_scales
+        scales = accumulator_scales / np.float32(outputs.scale)
+    multiplier, shift = scale_multipliers(name, np.where(accumulator_scales > 0, scales, np.float32(0)))
+    minimum, maximum = integer_bounds(bounds, outputs)
+    return {
+        "bias": _integer_bias(bias, accumulator_scales),
+        "multiplier": multiplier,
+        "shift": shift,
+        "rounding": "even",
+        "input_zero_point": inputs.zero_point,
+        "output_zero_point": outputs.zero_point,
+        "minimum": minimum,
+        "maximum": maximum,
+        "input_dtype": inputs.dtype,
+        "output_dtype": outputs.dtype,
+    }
+
+
+def _integer_bias(bias: Weights | None, scales: np.ndarray) -> np.ndarray:
     """A bias in accumulator units, int64 (N,)."""
     size = len(scales)
     if bias is None:
@@ -125,10 +190,6 @@ def _integer_bias(bias: Constant | QuantizedConstant | None, scales: np.ndarray)
 
 def _round(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(np.nan_to_num(values), -(2.0**62), 2.0**62)).astype(np.int64)  # the layer checks the range
-
-
-def _reals(constant: Constant | QuantizedConstant) -> np.ndarray:
-    return constant.dequantize() if isinstance(constant, QuantizedConstant) else constant.array
 
 
 def _vector(array: np.ndarray, size: int) -> np.ndarray:

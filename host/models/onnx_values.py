@@ -4,7 +4,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import onnx
@@ -15,15 +15,32 @@ from celosia.host.models.errors import ModelError
 MAX_BYTES: Final = 2**30
 """Largest file and largest tensor read, in bytes."""
 
-_TYPE_NAMES: Final = "FLOAT DOUBLE FLOAT16 INT4 UINT4 INT8 UINT8 INT16 UINT16 INT32 UINT32 INT64 UINT64"
+Bounds = tuple[float, float]
+"""Smallest and largest value of reals."""
+
+NO_BOUNDS: Final = (-math.inf, math.inf)
+
+MAX_RANK: Final = 8
+"""Most axes of activations, without the batch axis."""
+
+_TYPE_NAMES: Final = "FLOAT DOUBLE FLOAT16 INT4 UINT4 INT8 UINT8 INT16 UINT16 INT32 UINT32 INT64 UINT64 BOOL"
 _NUMBER_TYPES: Final = frozenset(getattr(onnx.TensorProto, name) for name in _TYPE_NAMES.split())
 
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """Values known in the file."""
+    """Values known in the file; `packed` if two are in a byte there, which integers of 4 bits are."""
 
     array: np.ndarray
+    packed: bool = False
+
+    def transpose(self, axes: tuple[int, ...]) -> "Constant":
+        """The same with its axes in another order, as of numpy's transpose."""
+        return Constant(self.array.transpose(axes))
+
+    def dequantize(self) -> np.ndarray:
+        """The values as they are."""
+        return self.array
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +62,11 @@ class QuantizedConstant:
             shape[self.axis] = values.size
         return values.reshape(shape)
 
+    def transpose(self, axes: tuple[int, ...]) -> "QuantizedConstant":
+        """The same with its axes in another order, as of numpy's transpose."""
+        axis = axes.index(self.axis) if self.axis in axes else self.axis
+        return QuantizedConstant(self.array.transpose(axes), self.scale, self.zero_point, axis)
+
     def dequantize(self) -> np.ndarray:
         """The real values, float32."""
         steps = self.array.astype(np.int64) - self.along(self.zero_point).astype(np.int64)
@@ -63,44 +85,57 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Integers:
-    """Quantized activations, `shape` without the batch axis; no `grid` for an integer input that nothing used yet."""
+    """Quantized activations.
 
-    shape: tuple[int, ...]
+    Parameters
+    ----------
+    order : ndarray of int32, in the file's shape without the batch axis
+        Which element of the network's tensor each one is; the network has channels last where the file has them first.
+    tensor : int
+        Of the network: 0 is its input, i + 1 the output of layer i.
+    dtype : str
+    grid : Grid or None
+        None for integer inputs of the network whose scale nothing has told yet.
+    """
+
+    order: np.ndarray
+    tensor: int
     dtype: str
     grid: Grid | None
 
 
-@dataclass(frozen=True, eq=False)
-class Product:
-    """A matrix product whose layer is not complete: bias, clamp or output scale may still follow."""
+class Source(Protocol):
+    """Where reals come from: something that a layer computes, which is not complete before it is quantized."""
 
-    name: str
-    weights: Constant | QuantizedConstant
-    transposed: bool
-    bias: Constant | QuantizedConstant | None
+    def close(self, builder: Any, name: str, grid: Grid, bounds: Bounds) -> int:
+        """Add the layer that computes integers of a grid, clamped to real bounds, and return the network's tensor.
+
+        `name` is that of the operator that quantizes.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Reals:
-    """Float activations, `shape` without the batch axis, clamped to `bounds`.
+    """Float activations, clamped to `bounds`; `order` as of :class:`Integers`, no `source` for the network's inputs."""
 
-    `grid` is that of the integers they, or the inputs of `product`, were dequantized from. They are `refused` if they
-    come from an operator that has been reported as unsupported.
-    """
-
-    shape: tuple[int, ...]
-    grid: Grid | None
-    product: Product | None = None
-    bounds: tuple[float, float] = (-math.inf, math.inf)
-    refused: bool = False
+    order: np.ndarray
+    source: Source | None
+    bounds: Bounds = NO_BOUNDS
 
     @property
     def clamped(self) -> bool:
         """Whether a Relu or Clip has been applied."""
-        return self.bounds != (-math.inf, math.inf)
+        return self.bounds != NO_BOUNDS
 
 
 Value = Constant | QuantizedConstant | Integers | Reals
+
+
+def read_constant(tensor: Any, folder: str | os.PathLike[str]) -> Constant:
+    """Values of a TensorProto, as :func:`read_tensor`."""
+    packed = tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+    return Constant(read_tensor(tensor, folder), packed)
 
 
 def read_tensor(tensor: Any, folder: str | os.PathLike[str]) -> np.ndarray:
@@ -115,7 +150,7 @@ def read_tensor(tensor: Any, folder: str | os.PathLike[str]) -> np.ndarray:
     if tensor.data_type not in _NUMBER_TYPES:
         known = tensor.data_type in onnx.TensorProto.DataType.values()
         kind = onnx.TensorProto.DataType.Name(tensor.data_type) if known else tensor.data_type
-        raise ModelError(f"{label} has type {kind}, but only floats of 16 to 64 bits and integers are read.")
+        raise ModelError(f"{label} has type {kind}, but only floats of 16 to 64 bits, integers and booleans are read.")
     if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) * 8 > MAX_BYTES:
         raise ModelError(f"{label} has shape {tuple(tensor.dims)}, but at most {MAX_BYTES // 8} elements are read.")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:

@@ -179,7 +179,7 @@ def test_matmul_and_add_quantized_apart_are_refused_with_advice(random_mlp, tmp_
         (QuantFormat.QDQ, 'Add "add0", Add "add1", Add "add2"'),
         (QuantFormat.QOperator, 'QLinearAdd "add0_quant", QLinearAdd "add1_quant", QLinearAdd "add2_quant"'),
     ):
-        with pytest.raises(ModelError, match=f"{names}: adding to values .*fuse MatMul and Add into Gemm"):
+        with pytest.raises(ModelError, match=f"{names}: adding a constant to values .*fuse MatMul and Add into Gemm"):
             read_onnx(quantized(source, style))
 
 
