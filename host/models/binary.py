@@ -7,7 +7,6 @@ K is the number of inputs of an output, N the number of outputs or output channe
 number of thresholds of an output. Images are (H, W, C).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -17,6 +16,8 @@ from celosia.host.models.checks import check_matrix, check_range, frozen, intege
 from celosia.host.models.errors import ModelError
 from celosia.host.models.integers import BIPOLAR, SUM, integer_range
 from celosia.host.models.matrix import MatrixLayer
+from celosia.host.models.requantization import set_integers
+from celosia.host.models.window import Pair, window_places
 
 MAX_ACTIVATION_BITS: Final = 8
 MAX_IMAGE_SIDE: Final = 4096
@@ -27,8 +28,6 @@ INPUT_DTYPES: Final = (
     *(f"int{width}" for width in range(2, MAX_ACTIVATION_BITS + 1)),
 )
 """Types of activations that binarized layers take."""
-
-Pair = tuple[int, int]
 
 
 class _Fields(Protocol):
@@ -225,11 +224,12 @@ class BinaryConv(BinaryLayer):
                 f"{where}: the weights have shape {shape}, but a convolution needs (kernel rows, kernel columns, C, N)."
             )
         self._check_binary()
-        self._set("input_size", self.input_size, 2, 1)
-        self._set("strides", self.strides, 2, 1)
-        self._set("padding", self.padding, 4, 0)
-        self._set("pool", self.pool, 2, 1)
-        self._set("pool_strides", self.pool if self.pool_strides is None else self.pool_strides, 2, 1)
+        if self.pool_strides is None:
+            object.__setattr__(self, "pool_strides", self.pool)
+        for name, count, smallest in (("input_size", 2, 1), ("strides", 2, 1), ("padding", 4, 0)):
+            set_integers(self, name, count, smallest, MAX_IMAGE_SIDE)
+        for name in ("pool", "pool_strides"):
+            set_integers(self, name, 2, 1, MAX_IMAGE_SIDE)
         if any(pad >= side for pad, side in zip(self.padding, [*self.kernel, *self.kernel], strict=True)):
             raise ModelError(f"{where}: padding {self.padding} must be less than the kernel, {self.kernel}.")
         self._check_pad_value(where)
@@ -238,13 +238,6 @@ class BinaryConv(BinaryLayer):
         for what, sides in (("kernel", self.conv_size), ("pool window", self.output_shape[:2])):
             if min(sides) < 1:
                 raise ModelError(f"{where}: its {what} is larger than the image that it is moved over.")
-
-    def _set(self, field: str, values: Sequence[int], count: int, smallest: int) -> None:
-        where = layer_label(self.name)
-        if not isinstance(values, Sequence | np.ndarray) or len(values) != count:
-            raise ModelError(f"{where}: {field} is {values!r}, but {count} integers are needed.")
-        checked = tuple(integer(where, field, value, smallest, MAX_IMAGE_SIDE) for value in values)
-        object.__setattr__(self, field, checked)
 
     def _check_pad_value(self, where: str) -> None:
         low, high = integer_range(self.input_dtype)
@@ -264,18 +257,13 @@ class BinaryConv(BinaryLayer):
     @property
     def conv_size(self) -> Pair:
         """(H, W) before pooling."""
-        top, left, bottom, right = self.padding
-        height = (self.input_size[0] + top + bottom - self.kernel[0]) // self.strides[0] + 1
-        width = (self.input_size[1] + left + right - self.kernel[1]) // self.strides[1] + 1
-        return height, width
+        return window_places(self.input_size, self.kernel, self.strides, self.padding)
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """``(H, W, N)``."""
         assert self.pool_strides is not None
-        sides = zip(self.conv_size, self.pool, self.pool_strides, strict=True)
-        height, width = ((side - window) // stride + 1 for side, window, stride in sides)
-        return height, width, self.weights.shape[3]
+        return *window_places(self.conv_size, self.pool, self.pool_strides), self.weights.shape[3]
 
     @property
     def macs(self) -> int:

@@ -12,6 +12,21 @@ MAX_SIDE: Final = 2**15
 """Most rows or columns of an image, a kernel or its padding."""
 
 
+def window_places(size: Pair, span: Pair, strides: Pair, padding: tuple[int, int, int, int] = (0, 0, 0, 0)) -> Pair:
+    """Return how many places a window has along H and W; less than 1 if it is larger than the padded image.
+
+    Parameters
+    ----------
+    size, span, strides : tuple of int
+        (rows, columns) of the image, of the window, and from place to place.
+    padding : tuple of int
+        Rows above, columns to the left, rows below, columns to the right.
+    """
+    top, left, bottom, right = padding
+    height = (size[0] + top + bottom - span[0]) // strides[0] + 1
+    return height, (size[1] + left + right - span[1]) // strides[1] + 1
+
+
 class WindowLayer:
     """Sizes of a layer with `kernel`, `input_size`, `strides`, `padding` and `dilations`."""
 
@@ -34,7 +49,4 @@ class WindowLayer:
     @property
     def output_size(self: Any) -> Pair:
         """(H, W) of the output: the windows along each axis."""
-        top, left, bottom, right = self.padding
-        height = (self.input_size[0] + top + bottom - self.span[0]) // self.strides[0] + 1
-        width = (self.input_size[1] + left + right - self.span[1]) // self.strides[1] + 1
-        return height, width
+        return window_places(self.input_size, self.span, self.strides, self.padding)
