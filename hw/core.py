@@ -182,7 +182,7 @@ class Core(wiring.Component):
             engine.layer_valid.eq(fetch.layer_valid),
             fetch.layer_take.eq(engine.layer_take),
             inputs_missing.eq(fetch.first & ~filler.ready),
-            results_full.eq(fetch.last & ~sender.ready),
+            results_full.eq(fetch.layer.destination_is_outputs & ~sender.ready),
             engine.layer_ready.eq(~inputs_missing & ~results_full),
             filler.release.eq(engine.done & ends_iteration),
             sender.produced.eq(engine.done & ends_iteration),

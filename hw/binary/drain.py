@@ -4,7 +4,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -12,11 +12,11 @@ from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.binary.feeder import PASS_FLAGS
 from celosia.hw.binary.gather import Gather
 from celosia.hw.binary.layer import layer_fields
-from celosia.hw.binary.pool import PoolStore
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import read_port, write_port
 from celosia.hw.pipeline import delay, latch, select, struct_of
+from celosia.hw.post.pool import PoolStore
 from celosia.hw.timing import READ_LATENCY
 
 RESULT_CYCLES = READ_LATENCY + 1
@@ -74,7 +74,9 @@ class Drain(wiring.Component):
         numbers = ("parameters", "thresholds", "groups_edge", "raw", "raw_shift", "output_flip")
         layer = latch(m, self.start, self.layer, *numbers, "destination_is_outputs")
         m.submodules.gather = gather = Gather(self.config)
-        m.submodules.pool = pool = PoolStore(self.engine)
+        m.submodules.pool = pool = PoolStore(
+            unsigned(self.engine.output_width), lanes=self.engine.resolved_post_lanes, groups=self.engine.groups
+        )
         step = self._step(m, layer)
         self._ask(m, layer, step)
         results = self._results(m, step)
@@ -87,7 +89,7 @@ class Drain(wiring.Component):
             pool.i.eq(counts),
             pool.store.eq(finished),
             pool.first.eq(flags.pool_first),
-            pool.group.eq(delay(m, step.group, RESULT_CYCLES, "group")),
+            pool.group.eq(delay(m, step.group, RESULT_CYCLES + 1, "group")),
             gather.layer.eq(self.layer),
             gather.start.eq(self.start),
             *(gather.codes[lane].eq(pool.o[lane] ^ layer.output_flip) for lane in range(len(results))),

@@ -119,13 +119,17 @@ class ParameterLayout:
         """Bits of one word: every lane's channel, padded with zeros to a multiple of 32."""
         return -(-self.lanes * self.channel_width // 32) * 32
 
-    def encode(self, *, bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.uint32]:
+    def encode(
+        self, *, bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike, enable: ArrayLike = 1
+    ) -> NDArray[np.uint32]:
         """Pack the parameters of N channels.
 
         Parameters
         ----------
         bias, multiplier, shift : array_like of int, (N,) or a scalar for all
             TFLite's per-channel parameters, shifts as numbers from -31 to 7.
+        enable : array_like of bool or int, (N,) or a scalar for all
+            0 for channels whose output is 0.
 
         Returns
         -------
@@ -137,12 +141,13 @@ class ParameterLayout:
         ValueError
             A value is out of its range, or the shapes differ.
         """
-        columns = np.broadcast_arrays(*(np.asarray(value, dtype=np.int64) for value in (bias, multiplier, shift)))
+        given = (bias, multiplier, shift, enable)
+        columns = np.broadcast_arrays(*(np.asarray(value, dtype=np.int64) for value in given))
         if columns[0].ndim != 1:
             raise ValueError(f"bias, multiplier and shift of shape {columns[0].shape} must be one per channel, (N,).")
         count = columns[0].size
         values: dict[str, Any] = dict(zip(("bias", "multiplier"), columns[:2], strict=True))
-        values |= {"shift": shift_code(columns[2]), "enable": np.ones(count, dtype=np.int64)}
+        values |= {"shift": shift_code(columns[2]), "enable": columns[3]}
         words = -(-count // self.lanes)
         bits = np.zeros((words * self.lanes, self.channel_width), dtype=np.uint8)
         offset = 0

@@ -1,6 +1,8 @@
 """The weight-stationary systolic array: a grid of PEs and the skew around it."""
 
-from amaranth.hdl import Module, Shape, Signal, signed
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +28,11 @@ class SystolicArray(wiring.Component):
     So one tile computes while the next is shifted in, and the wave that swaps to a tile may be the first shift wave of
     the tile after it.
 
+    With `channels`, column c multiplies lane c alone, in its first `taps` rows, all of which see it in the cycle in
+    which row 0 would: row r gives the sum of a wave the product with the lane of r waves later. That holds from the
+    first wave of a layer until its last sum. `lanes`, of an engine with lookup tables, are the activations as they
+    enter, lane r in the cycle in which row r takes it.
+
     Latency: `LATENCY` cycles from a wave's entry to its sum in `psums[0]`; column c is c cycles later, as it is written
     to an accumulator column of its own. Throughput: one wave per cycle. No back-pressure and no valid: the caller
     counts. Sums are as wide as their worst case, so they cannot overflow.
@@ -40,18 +47,23 @@ class SystolicArray(wiring.Component):
     weights: data.View
     swap: Signal
     shift: Signal
+    channels: Signal
+    lanes: data.View
     psums: data.View
 
     def __init__(self, config: SystolicConfig) -> None:
         self._config = config
         self.LATENCY = config.array_latency
         activation = Shape(config.activation_width, config.activation_signed)
+        lanes = {"lanes": Out(data.ArrayLayout(activation, config.rows))} if config.lookup_tables else {}
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(activation, config.rows)),
                 "weights": In(data.ArrayLayout(signed(config.weight_width), config.cols)),
                 "swap": In(1),
                 "shift": In(1),
+                "channels": In(1),
+                **lanes,
                 "psums": Out(data.ArrayLayout(signed(config.column_width), config.cols)),
             }
         )
@@ -64,10 +76,14 @@ class SystolicArray(wiring.Component):
         for row in range(rows):
             for col in range(cols):
                 m.submodules[f"pe_{row}_{col}"] = grid[row][col]
-        self._connect_left(m, grid)
+        lanes = [delay(m, self.activations[row], row, f"activation_{row}") for row in range(rows)]
+        if self._config.lookup_tables:
+            m.d.comb += [self.lanes[row].eq(lane) for row, lane in enumerate(lanes)]
+        self._connect_left(m, grid, lanes)
         for row in range(rows):
             for col in range(1, cols):
-                _connect_right(m, grid[row][col - 1], grid[row][col])
+                from_above = row < self._config.resolved_taps and col < rows
+                self._connect_right(m, grid[row][col - 1], grid[row][col], lanes[col] if from_above else None)
         for col in range(cols):
             m.d.comb += grid[0][col].i_weight.eq(delay(m, self.weights[col], col, f"weight_{col}"))
             for row in range(1, rows):
@@ -75,32 +91,37 @@ class SystolicArray(wiring.Component):
             m.d.comb += self.psums[col].eq(grid[-1][col].o_psum)
         return m
 
-    def _connect_left(self, m: Module, grid: list[list[PE]]) -> None:
-        """Skew the activations by row; swap and shift go down from row to row."""
+    def _connect_left(self, m: Module, grid: list[list[PE]], lanes: list[Any]) -> None:
+        """Give each row its activations; swap and shift go down from row to row."""
         swap, shift = self.swap, self.shift
         for row, pes in enumerate(grid):
             if row > 0:
                 swap = _next_row(m, swap, f"swap_{row}")
                 shift = _next_row(m, shift, f"shift_{row}")
+            entering = lanes[row]
+            if self._config.resolved_taps:
+                entering = Mux(self.channels, lanes[0] if row < self._config.resolved_taps else 0, entering)
             m.d.comb += [
-                pes[0].i_activation.eq(delay(m, self.activations[row], row, f"activation_{row}")),
+                pes[0].i_activation.eq(entering),
                 pes[0].i_swap.eq(swap),
                 pes[0].i_shift.eq(shift),
             ]
+
+    def _connect_right(self, m: Module, left: PE, right: PE, above: Value | None) -> None:
+        activation: Value = left.o_activation
+        if above is not None:
+            activation = Mux(self.channels, above, activation)
+        m.d.comb += [
+            right.i_activation.eq(activation),
+            right.i_swap.eq(left.o_swap),
+            right.i_shift.eq(left.o_shift),
+        ]
 
 
 def _next_row(m: Module, control: Signal, name: str) -> Signal:
     m.submodules[name] = register = UnmergedRegister()
     m.d.comb += register.i.eq(control)
     return register.o
-
-
-def _connect_right(m: Module, left: PE, right: PE) -> None:
-    m.d.comb += [
-        right.i_activation.eq(left.o_activation),
-        right.i_swap.eq(left.o_swap),
-        right.i_shift.eq(left.o_shift),
-    ]
 
 
 def _connect_down(m: Module, above: PE, below: PE) -> None:

@@ -10,6 +10,8 @@ from celosia.hw.post.config import RequantizerConfig
 from celosia.hw.post.parameters import ParameterLayout
 
 MAX_ACCUMULATOR_WIDTH = 48  # bits: the widest accumulator the requantizer takes
+MAX_LOOKUP_TABLES = 256
+DEFAULT_TAPS = 3  # the width of most kernels
 LANE_K = 32  # smallest K with which the default number of requantizer lanes keeps up with the array
 
 
@@ -44,6 +46,13 @@ class SystolicConfig(OperandRanges, PlainMemories):
         most 48. A given width may be less than the worst case of `max_k`, but not less than that of one column.
     accumulator_rows : int
         Accumulators per column, a power of two from 2 to 65536: the most activation vectors in one pass over a tile.
+    taps : int or None
+        Rows of the array that can take activations from above, one channel to a column, for depthwise convolutions and
+        pooling: so many neighbours of a line are multiplied in a cycle. 0 for none; else up to `rows`, and `cols` must
+        not be less than `rows`. None takes 3 where it can be, else 0.
+    lookup_tables : int
+        Tables that turn an activation into a summand, two for each addition of tensors: 0 to 256. Each lane has a copy.
+        `cols` must not be less than `rows`.
     post_lanes : int or None
         Requantizer lanes; a divisor of gcd(rows, cols). The array finishes rows · cols / K sums per cycle, and each
         lane costs DSP blocks: None takes the largest divisor that is not more than layers of K = 32 keep busy.
@@ -54,9 +63,18 @@ class SystolicConfig(OperandRanges, PlainMemories):
         A value is out of its range, or `max_k` products cannot be held by 48 bits.
     """
 
-    CAUSES: ClassVar[tuple[str, ...]] = ("compute", "weights_load", "weights_wait", "output_wait", "hazard", "drain")
-    """Where the engine's cycles go: computing; waiting for weights that are being shifted in, or that have not arrived;
-    for room in the accumulators; for an accumulator to be written before it is read; for the layer's last results."""
+    CAUSES: ClassVar[tuple[str, ...]] = (
+        "compute",
+        "window",
+        "weights_load",
+        "weights_wait",
+        "output_wait",
+        "hazard",
+        "drain",
+    )
+    """Where the engine's cycles go: computing; reading neighbours that a window needs before its sum; waiting for
+    weights that are being shifted in, or that have not arrived; for room in the accumulators; for an accumulator to be
+    written before it is read; for the layer's last results."""
 
     rows: int
     cols: int
@@ -66,6 +84,8 @@ class SystolicConfig(OperandRanges, PlainMemories):
     max_k: int = 65535
     accumulator_width: int | None = None
     accumulator_rows: int = 512
+    taps: int | None = None
+    lookup_tables: int = 0
     post_lanes: int | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +100,7 @@ class SystolicConfig(OperandRanges, PlainMemories):
         if self.accumulator_rows & (self.accumulator_rows - 1):
             raise ValueError(f"accumulator_rows={self.accumulator_rows} must be a power of two.")
         self._check_accumulator()
+        self._check_columns()
         self._check_lanes()
 
     def _check_accumulator(self) -> None:
@@ -91,6 +112,18 @@ class SystolicConfig(OperandRanges, PlainMemories):
                 f"max_k={self.max_k} needs {needed}-bit accumulators; lower it, or give an accumulator_width "
                 f"of at most {MAX_ACCUMULATOR_WIDTH}."
             )
+
+    def _check_columns(self) -> None:
+        """Check what needs a column below each lane."""
+        if self.taps is not None:
+            check_integer("taps", self.taps, 0, self.rows)
+        check_integer("lookup_tables", self.lookup_tables, 0, MAX_LOOKUP_TABLES)
+        for name, value in (("taps", self.taps), ("lookup_tables", self.lookup_tables)):
+            if value and self.cols < self.rows:
+                raise ValueError(
+                    f"{name}={value} needs a column for each of the {self.rows} rows, but cols={self.cols}; "
+                    f"set {name} to 0 or make cols as large as rows."
+                )
 
     def _check_lanes(self) -> None:
         if self.post_lanes is not None:
@@ -143,6 +176,30 @@ class SystolicConfig(OperandRanges, PlainMemories):
         shared = math.gcd(self.rows, self.cols)
         busy = max(self.pe_count // LANE_K, 1)
         return max(lanes for lanes in range(1, shared + 1) if shared % lanes == 0 and lanes <= busy)
+
+    @property
+    def resolved_taps(self) -> int:
+        """Rows that take activations from above: as given, else 3 where rows and columns allow it."""
+        if self.taps is not None:
+            return self.taps
+        return DEFAULT_TAPS if DEFAULT_TAPS <= self.rows <= self.cols else 0
+
+    @property
+    def pack_width(self) -> int:
+        """Bits of the field that says how many lanes of a word are packed: 0 for all, p for 2^(p - 1)."""
+        return ((self.rows - 1).bit_length()).bit_length() if self.rows > 1 else 1
+
+    @property
+    def table_address_width(self) -> int:
+        """Bits of the number of a lookup table."""
+        return max(1, (self.lookup_tables - 1).bit_length())
+
+    def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
+        """Lookup tables, if any: in a word, an entry for each lane, which are all equal."""
+        if not self.lookup_tables:
+            return ()
+        width = self.rows * self.resolved_accumulator_width
+        return (("tables", width, self.lookup_tables << self.activation_width, self.rows),)
 
     @property
     def activation_word_width(self) -> int:

@@ -1,9 +1,9 @@
-"""Drain: reads finished sums, requantizes them lane by lane, and writes the next activations."""
+"""Drain: reads finished sums, requantizes them lane by lane, pools, and writes the next activations."""
 
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,10 +11,11 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import address_width, read_port, write_port
 from celosia.hw.pipeline import delay, latch, struct_of
+from celosia.hw.post.pool import PoolStore
 from celosia.hw.post.requantize import Requantizer
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import layer_fields
-from celosia.hw.systolic.timing import drain_cycles
+from celosia.hw.systolic.timing import POOL_CYCLES, drain_cycles
 from celosia.hw.timing import READ_LATENCY
 
 PER_LAYER = ("rounding", "zero_point", "minimum", "maximum")
@@ -25,7 +26,8 @@ class Drain(wiring.Component):
     """Walks block, N tile, row and group of channels, and turns `post_lanes` sums into activations per cycle.
 
     A row is drained as soon as its last sum is in memory (`row_ready`, one strobe per row) and its accumulators are
-    then `freed`. A group of lanes is written `drain_cycles` after it was issued. Lanes of a word above the group
+    then `freed`. Of `pool` rows only the greatest result of each channel is written, with the last of them. A group of
+    lanes is written `drain_cycles` after it was issued. Lanes of a word above the group
     written last become 0, so that the next layer may multiply them by whatever weights its array holds.
 
     Ports: `start` takes `layer`; `beat` issues a group; `done` strobes when the layer's last word has been written.
@@ -80,7 +82,9 @@ class Drain(wiring.Component):
             "block_rows",
             "last_block_rows",
             "n_tiles",
+            "n_groups",
             "n_edge",
+            "pool",
             "destination_pitch",
             "destination_is_outputs",
             "parameters",
@@ -88,25 +92,28 @@ class Drain(wiring.Component):
         )
         active = Signal()
         final = Signal()
+        pool_first = Signal(reset_less=True)  # row of a pool
+        pool_last = Signal(reset_less=True)
         tile_group = Signal(range(self.tile_groups), reset_less=True)
         word_group = Signal(range(self.word_groups), reset_less=True)
         address = Signal.like(self.write.address, reset_less=True)
-        self._walk(m, layer, active, final, tile_group, word_group, address)
+        self._count_pool(m, layer, pool_first, pool_last)
+        self._walk(m, layer, active, final, pool_last, tile_group, word_group, address)
 
         # Sums and parameters come READ_LATENCY later; one more register holds the group's sums.
         group = delay(m, tile_group, READ_LATENCY, "group")
         selected: Any = Signal(data.ArrayLayout(signed(self.acc_width), self.lanes), reset_less=True)
         parameters = delay(m, self.parameters.data, 1, "parameters")
         m.d.sync += selected.as_value().eq(self.sums.as_value().word_select(group, len(selected.as_value())))
-        results = self._requantize(m, layer, selected, parameters)
+        results = self._pool(m, self._requantize(m, layer, selected, parameters), tile_group, pool_first)
 
         written = Signal.like(word_group)
         m.d.comb += [
             Cat(self.write.address, written).eq(delay(m, Cat(address, word_group), latency, "write")),
             self.write_outputs.eq(layer.destination_is_outputs),
         ]
-        issued = Signal(2)  # a group, the layer's last
-        m.d.comb += issued.eq(Cat(self.beat, self.beat & final))
+        issued = Signal(2)  # a group that is written, the layer's last
+        m.d.comb += issued.eq(Cat(self.beat & pool_last, self.beat & final))
         valid, last = delay(m, issued, latency, "issued", reset=True)
         m.d.sync += self.done.eq(last)
         for index in range(self.word_groups):
@@ -123,6 +130,7 @@ class Drain(wiring.Component):
         layer: SimpleNamespace,
         active: Signal,
         final: Signal,
+        pool_last: Signal,
         tile_group: Signal,
         word_group: Signal,
         address: Signal,
@@ -142,7 +150,7 @@ class Drain(wiring.Component):
         tile_word_group = Signal.like(word_group, reset_less=True)
         parameters = Signal.like(layer.parameters, reset_less=True)
         tile_parameters = Signal.like(layer.parameters, reset_less=True)
-        last_group = Mux(n_tile == layer.n_tiles, layer.n_edge - 1, self.tile_groups - 1)
+        last_group = Mux(n_tile == layer.n_tiles, layer.n_edge - 1, layer.n_groups - 1)
         word_end = word_group == self.word_groups - 1
 
         m.d.comb += [
@@ -184,7 +192,7 @@ class Drain(wiring.Component):
                 parameters.eq(parameters + 1),
             ]
             with m.If(row_end):
-                following = row_address + layer.destination_pitch
+                following = Mux(pool_last, row_address + layer.destination_pitch, row_address)
                 m.d.sync += [
                     self.sum_address.eq(self.sum_address + 1),
                     row.eq(row + 1),
@@ -222,6 +230,31 @@ class Drain(wiring.Component):
                 ]
             with m.If(final):
                 m.d.sync += active.eq(0)
+
+    def _count_pool(self, m: Module, layer: SimpleNamespace, first: Signal, last: Signal) -> None:
+        """Count the rows of a pool, from the end of one row to that of the next."""
+        position = Signal.like(layer.pool, name="pool_position", reset_less=True)
+        with m.If(self.start):
+            m.d.sync += [position.eq(1), first.eq(1), last.eq(self.layer.pool == 1)]
+        with m.Elif(self.freed):
+            following = Mux(last, 1, position + 1)
+            m.d.sync += [position.eq(following), first.eq(last), last.eq(following == layer.pool)]
+
+    def _pool(self, m: Module, results: Cat, tile_group: Signal, first: Signal) -> Signal:
+        """Return the greatest results of the pool so far, POOL_CYCLES later."""
+        engine = self.engine
+        latency = drain_cycles(engine) - POOL_CYCLES
+        shape = Shape(engine.activation_width, engine.activation_signed)
+        m.submodules.pool = pool = PoolStore(shape, lanes=self.lanes, groups=self.tile_groups)
+        most = Signal(len(results), name="pooled", reset_less=True)
+        m.d.comb += [
+            pool.i.eq(results),
+            pool.group.eq(delay(m, tile_group, latency, "pool_group")),
+            pool.first.eq(delay(m, first, latency, "pool_first")),
+            pool.store.eq(1),
+        ]
+        m.d.sync += most.eq(pool.o)
+        return most
 
     def _requantize(self, m: Module, layer: SimpleNamespace, sums: Any, parameters: Any) -> Cat:
         """Return a group of activations, the requantizers' latency after their sums and parameters."""

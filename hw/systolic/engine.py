@@ -2,29 +2,34 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import EngineComponent
-from celosia.hw.pipeline import delay
+from celosia.hw.memory import addresses_of
+from celosia.hw.pipeline import delay, latch
 from celosia.hw.systolic.accumulator import Accumulator, accumulate_port
 from celosia.hw.systolic.array import SystolicArray
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.drain import Drain
 from celosia.hw.systolic.feeder import ActivationFeeder
+from celosia.hw.systolic.layer import Mode
 from celosia.hw.systolic.loader import WeightLoader
+from celosia.hw.systolic.packing import Packing
 from celosia.hw.systolic.ring import WeightRing
-from celosia.hw.systolic.timing import HAZARD_CYCLES
+from celosia.hw.systolic.timing import HAZARD_CYCLES, WINDOW_CYCLES, sum_cycles
 from celosia.hw.timing import READ_LATENCY
 
 
 class SystolicEngine(EngineComponent):
-    """Dense layers on a weight-stationary array; ports as `engine_signature` says.
+    """Layers on a weight-stationary array; ports as `engine_signature` says.
 
     The loader runs up to one layer ahead of the rest, so that the first tile of a layer is loaded while the layer
     before drains. The feeder and the drain take a layer together, when the layer before is wholly written.
     """
+
+    tables: Any
 
     def __init__(self, config: AcceleratorConfig) -> None:
         assert isinstance(config.engine, SystolicConfig)
@@ -100,25 +105,35 @@ class SystolicEngine(EngineComponent):
     def _connect_array(
         self, m: Module, loader: WeightLoader, feeder: ActivationFeeder, array: SystolicArray, drain: Drain
     ) -> None:
+        m.submodules.packing = packing = Packing(self.engine)
+        modes = ("mode", "lead", "pad_value", "pack", "table")
+        layer = latch(m, self.layer_take, self.layer, *modes)
+        lookup = Signal()
         m.d.comb += [
-            array.activations.as_value().eq(self.source.data),
-            array.weights.as_value().eq(self.weights.data),
-            array.shift.eq(delay(m, loader.shift, READ_LATENCY, "shift", reset=True)),
-            array.swap.eq(delay(m, feeder.swap, READ_LATENCY, "swap", reset=True)),
+            packing.i.as_value().eq(self.source.data),
+            packing.pad.eq(delay(m, feeder.pad, READ_LATENCY - 1, "pad")),
+            packing.pad_value.eq(layer.pad_value),
+            packing.pack.eq(layer.pack),
+            array.activations.eq(packing.o),
+            array.weights.as_value().eq(delay(m, self.weights.data, WINDOW_CYCLES - READ_LATENCY, "weights")),
+            array.shift.eq(delay(m, loader.shift, WINDOW_CYCLES, "shift", reset=True)),
+            array.swap.eq(delay(m, feeder.swap, WINDOW_CYCLES, "swap", reset=True)),
+            array.channels.eq(layer.mode == Mode.CHANNELS),
+            lookup.eq(layer.mode == Mode.LOOKUP),
         ]
-        # An accumulator reads ahead of its psum by the latency of its memory: the two latencies cancel.
-        told = feeder.accumulate
-        beat = delay(m, Cat(told.first, told.last, told.address), array.LATENCY - 1, "beat")
-        valid = delay(m, told.valid, array.LATENCY - 1, "beat_valid", reset=True)
-        control: Any = accumulate_port(self.engine.accumulator_rows).create(path=("accumulate",))
-        m.d.sync += [Cat(control.first, control.last, control.address).eq(beat), control.valid.eq(valid)]
+        entries = self._look_up(m, layer, feeder, array) if self.engine.lookup_tables else []
+        control: Any = self._time_sums(m, layer, feeder)
         for column in range(self.engine.cols):
+            entry_width = self.engine.resolved_accumulator_width if column < len(entries) else 0
             accumulator = Accumulator(
                 psum_width=self.engine.column_width,
+                entry_width=entry_width,
                 width=self.engine.resolved_accumulator_width,
                 depth=self.engine.accumulator_rows,
             )
             m.submodules[f"accumulator_{column}"] = accumulator
+            if entry_width:
+                m.d.comb += [accumulator.entry.eq(entries[column]), accumulator.lookup.eq(lookup)]
             m.d.comb += [
                 *(getattr(accumulator.i, name).eq(getattr(control, name)) for name in control.signature.members),
                 accumulator.psum.eq(array.psums[column]),
@@ -129,14 +144,51 @@ class SystolicEngine(EngineComponent):
         written = delay(m, control.valid & control.last, HAZARD_CYCLES - 2, "row_written", reset=True)
         m.d.comb += drain.row_ready.eq(written)
 
+    def _time_sums(self, m: Module, layer: Any, feeder: ActivationFeeder) -> Any:
+        """Tell the first accumulator of a beat, READ_LATENCY before its psum, which comes sooner in some modes."""
+        told = feeder.accumulate
+        ahead = WINDOW_CYCLES - READ_LATENCY - 1  # the last register is `control`
+        beats = [Cat(told.first, told.last, told.address)]
+        valids = [Value.cast(told.valid)]
+        for cycle in range(ahead + self.engine.array_latency):
+            beats.append(delay(m, beats[-1], 1, f"beat_{cycle}"))
+            valids.append(delay(m, valids[-1], 1, f"beat_valid_{cycle}", reset=True))
+        chosen = Signal(1 + len(beats[0]))
+
+        def choose(mode: Mode, lead: int) -> Any:
+            cycles = ahead + sum_cycles(self.engine, mode, lead)
+            return chosen.eq(Cat(valids[cycles], beats[cycles]))
+
+        m.d.comb += choose(Mode.MATRIX, 0)
+        with m.If(layer.mode == Mode.LOOKUP):
+            m.d.comb += choose(Mode.LOOKUP, 0)
+        for lead in range(1, self.engine.resolved_taps):
+            with m.If((layer.mode == Mode.CHANNELS) & (layer.lead == lead)):
+                m.d.comb += choose(Mode.CHANNELS, lead)
+        control: Any = accumulate_port(self.engine.accumulator_rows).create(path=("accumulate",))
+        m.d.sync += Cat(control.valid, control.first, control.last, control.address).eq(chosen)
+        return control
+
+    def _look_up(self, m: Module, layer: Any, feeder: ActivationFeeder, array: SystolicArray) -> list[Value]:
+        """Return an entry for each lane, from the table of this K tile."""
+        width = self.engine.resolved_accumulator_width
+        table = Signal.like(layer.table, reset_less=True)
+        m.d.sync += table.eq(layer.table + feeder.k_tile)
+        entries = []
+        for lane, address in enumerate(addresses_of(self.tables)):
+            table = delay(m, table, WINDOW_CYCLES - 2 if lane == 0 else 1, f"table_{lane}")
+            m.d.comb += address.eq(Cat(array.lanes[lane].as_unsigned(), table))
+            entries.append(self.tables.data.word_select(lane, width).as_signed())
+        return entries
+
     def _explain(self, m: Module, loader: WeightLoader, feeder: ActivationFeeder, drain: Drain) -> None:
         """Name the one cause of this cycle."""
         code = {name: Const(index, len(self.cause)) for index, name in enumerate(self.engine.CAUSES)}
         with m.If(~feeder.running):
             m.d.comb += self.cause.eq(code["drain"])
         with m.Elif(feeder.beat):
-            m.d.comb += self.cause.eq(code["compute"])
-        with m.Elif(~feeder.full):
+            m.d.comb += self.cause.eq(Mux(feeder.accumulate.valid, code["compute"], code["window"]))
+        with m.Elif(feeder.no_weights):
             m.d.comb += self.cause.eq(Mux(loader.starved, code["weights_wait"], code["weights_load"]))
         with m.Elif(feeder.no_room):
             m.d.comb += self.cause.eq(code["output_wait"])

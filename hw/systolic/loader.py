@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.pipeline import latch, struct_of
-from celosia.hw.systolic.layer import layer_fields
+from celosia.hw.systolic.layer import Mode, layer_fields
 
 
 class WeightLoader(wiring.Component):
@@ -14,8 +14,8 @@ class WeightLoader(wiring.Component):
 
     A full tile waits in the array's shadow registers until `swap`; in that very cycle the next tile's first row may be
     issued. So tiles of r rows follow each other every r cycles at the fastest. Only as many rows are loaded as the tile
-    has. Resident weights lie in memory in the order of use, block after block from the same address; streamed weights
-    are taken from the ring as they come.
+    has, and a step in LOOKUP mode has none. Resident weights lie in memory in the order of use, block after block from
+    the same address; streamed weights are taken from the ring as they come.
 
     Ports: `start` takes `layer` when `idle`; `shift` is a load wave, its weights at `address`, unless `take` says that
     it is the ring's next word; `full` means a tile is ready; `starved` that a row is wanted and the ring is empty.
@@ -34,7 +34,6 @@ class WeightLoader(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.fields = layer_fields(config)
-        self.rows = config.engine.rows  # type: ignore[attr-defined]
         layout = struct_of(self.fields)
         super().__init__(
             {
@@ -53,7 +52,9 @@ class WeightLoader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        layer = latch(m, self.start, self.layer, "blocks", "n_tiles", "k_tiles", "k_edge", "weights_stream", "weights")
+        layer = latch(
+            m, self.start, self.layer, "blocks", "n_tiles", "k_tiles", "k_rows", "k_edge", "weights_stream", "weights"
+        )
         active = Signal()
         block = Signal.like(layer.blocks, reset_less=True)
         n_tile = Signal.like(layer.n_tiles, reset_less=True)
@@ -70,7 +71,7 @@ class WeightLoader(wiring.Component):
             self.take.eq(self.shift & layer.weights_stream),
             self.starved.eq(want & layer.weights_stream & ~self.ring_available),
             tile_end.eq(self.shift & (row == 1)),
-            first_rows.eq(Mux(layer.k_tiles == 1, layer.k_edge, self.rows)),
+            first_rows.eq(Mux(layer.k_tiles == 1, layer.k_edge, layer.k_rows)),
         ]
         with m.If(tile_end):
             m.d.sync += self.full.eq(1)
@@ -79,17 +80,20 @@ class WeightLoader(wiring.Component):
 
         with m.If(self.start):
             m.d.sync += [
-                active.eq(1),
+                active.eq(self.layer.mode != Mode.LOOKUP),
                 block.eq(1),
                 n_tile.eq(1),
                 k_tile.eq(1),
-                row.eq(Mux(self.layer.k_tiles == 1, self.layer.k_edge, self.rows)),
+                row.eq(Mux(self.layer.k_tiles == 1, self.layer.k_edge, self.layer.k_rows)),
                 self.address.eq(self.layer.weights),
             ]
         with m.Elif(self.shift):
             m.d.sync += [self.address.eq(self.address + 1), row.eq(row - 1)]
             with m.If(row == 1):
-                m.d.sync += [k_tile.eq(k_tile + 1), row.eq(Mux(k_tile + 1 == layer.k_tiles, layer.k_edge, self.rows))]
+                m.d.sync += [
+                    k_tile.eq(k_tile + 1),
+                    row.eq(Mux(k_tile + 1 == layer.k_tiles, layer.k_edge, layer.k_rows)),
+                ]
                 with m.If(k_tile == layer.k_tiles):
                     m.d.sync += [k_tile.eq(1), row.eq(first_rows), n_tile.eq(n_tile + 1)]
                     with m.If(n_tile == layer.n_tiles):

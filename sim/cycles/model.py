@@ -186,7 +186,7 @@ def predict(
     for iteration in range(run.iterations):
         for index, layer in enumerate(layers):
             inputs_ready = input_times.ready(iteration) if index == 0 else 0
-            results_ready = result_times.ready(iteration) if index == len(layers) - 1 else 0
+            results_ready = result_times.ready(iteration) if layer["destination_is_outputs"] else 0
             causes = dict.fromkeys(config.causes, 0)
             idle = done + 1  # first cycle in which the engine is idle
             seen = max(offered, idle)

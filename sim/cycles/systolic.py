@@ -1,27 +1,60 @@
 """Cycles of layers on the systolic engine; the twin of `celosia.hw.systolic.engine`.
 
-A tile begins (is swapped in) when its rows of weights are loaded, the tile before has been fed, and, for the first K
-tile of an N tile, the accumulators have room, for a later one, HAZARD_CYCLES have passed since the tile before. Loading
-the next tile begins when a tile is swapped in.
+A tile begins (is swapped in) when its rows of weights, if it has any, are loaded, the tile before has been fed, and,
+for the first K tile of an N tile, the accumulators have room, for a later one, HAZARD_CYCLES have passed since the tile
+before. Loading the next tile begins when a tile is swapped in.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.systolic.config import SystolicConfig
-from celosia.hw.systolic.timing import HAZARD_CYCLES, drain_cycles, row_ready_cycles
+from celosia.hw.systolic.layer import Mode
+from celosia.hw.systolic.timing import HAZARD_CYCLES, ROOM_CYCLES, drain_cycles, row_ready_cycles
 from celosia.sim.cycles.model import Source
 
 
 @dataclass
 class _Drained:
-    """Rows of one N tile on their way out: `rows` of them, one every `period` cycles from `begin` on."""
+    """Rows of one N tile on their way out: `rows` of them, `period` cycles each, one after the other from `begin` on.
+
+    If `late` is given, row i begins so many cycles later than that.
+    """
 
     rows: int
     begin: int
     period: int
+    late: np.ndarray | None = None
+
+    def freed(self, count: int) -> int:
+        """Return the first cycle in which so many of the rows are free."""
+        return self.begin + count * self.period + (0 if self.late is None else int(self.late[count - 1]))
+
+
+class _Line:
+    """Which beats of a block sum: all of them, or some in each line."""
+
+    def __init__(self, layer: Mapping[str, int]) -> None:
+        self.even = layer["lead"] == layer["decimation"] == 0
+        self._line = layer["line"]
+        self._sums = np.arange(layer["lead"], layer["line"], layer["decimation"] + 1)
+
+    def beats(self, rows: int) -> int:
+        """Return the beats of a block of `rows` sums, in whole lines unless all beats sum."""
+        return rows if self.even else rows // len(self._sums) * self._line
+
+    def drain(self, rows: int, ready: int, earliest: int, period: int) -> _Drained:
+        """Drain the rows of an N tile: a sum in its first beat would be `ready` then."""
+        if self.even:
+            return _Drained(rows, max(earliest, ready), period)
+        lines = np.arange(rows // len(self._sums)) * self._line
+        waits = ready + (lines[:, None] + self._sums).ravel() - period * np.arange(rows)
+        begins = np.maximum.accumulate(np.maximum(waits, earliest))
+        return _Drained(rows, int(begins[0]), period, begins - begins[0])
 
 
 class EngineTimes:
@@ -57,17 +90,20 @@ class EngineTimes:
         walk = _Walk(self.engine, layer, take + 1, max(load_start, self._swap), causes)
         if layer["weights_stream"] and not self._ring.always_ahead:
             walk.ring = self._ring
-        for rows, groups, count in _visits(self.engine, layer):
+        for rows, groups, count in _visits(layer):
             walk.repeat(rows, groups, count)
         done = walk.drain_end + drain_cycles(self.engine)
         causes["drain"] = done + 1 - walk.feeder_free
-        self._loader_free, self._swap = walk.loaded, walk.swap
+        if walk.weighted:
+            self._loader_free, self._swap = walk.loaded, walk.swap
+        else:
+            self._loader_free = load_start
         return done, causes
 
 
-def _visits(engine: SystolicConfig, layer: Mapping[str, int]) -> list[tuple[int, int, int]]:
+def _visits(layer: Mapping[str, int]) -> list[tuple[int, int, int]]:
     """Return the N tiles of a layer in order: rows, groups of channels, and how many such tiles follow each other."""
-    groups = engine.cols // engine.resolved_post_lanes
+    groups = layer["n_groups"]
     visits: list[tuple[int, int, int]] = []
     for rows, blocks in ((layer["block_rows"], layer["blocks"] - 1), (layer["last_block_rows"], 1)):
         if layer["n_edge"] == groups or layer["n_tiles"] == 1:
@@ -99,19 +135,22 @@ class _Ring:
 
 
 class _Walk:
-    """One layer, N tile by N tile."""
+    """One step, N tile by N tile."""
 
     def __init__(
         self, engine: SystolicConfig, layer: Mapping[str, int], begin: int, load: int, causes: dict[str, int]
     ) -> None:
         self.engine, self.layer, self.causes = engine, layer, causes
         self.ring: _Ring | None = None
+        self.weighted = layer["mode"] != Mode.LOOKUP
         self.begin = begin  # first cycle of the feeder and the drain
         self.feeder_free = begin  # first cycle in which the next tile may be fed
+        self.begun = begin  # cycle in which the last tile began
         self.swap = load  # cycle from which the next tile may be loaded
         self.loaded = load  # first cycle in which the tile loaded last is full
         self.drain_end = begin  # first cycle in which the next row may be drained
-        self._ready_delay = row_ready_cycles(engine)
+        self._ready_delay = row_ready_cycles(engine, Mode(layer["mode"]), layer["lead"])
+        self._line = _Line(layer)
         self._allocated = 0
         self._drains: list[_Drained] = []
         self._drained_before = 0  # rows of drains no longer in the list
@@ -130,11 +169,13 @@ class _Walk:
             count -= 1
             now = self._state()
             steps = {b - a for a, b in zip(before, now, strict=True)}
-            settled = settled + 1 if steps == {step} else 0
+            settled = settled + 1 if steps == {step} and self._line.even else 0
             step, before = max(steps), now
         if not count:
             return
-        self.feeder_free, self.swap, self.loaded, self.drain_end, begin = (time + count * step for time in before)
+        self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end, begin = (
+            time + count * step for time in before
+        )
         for cause, cycles in self.causes.items():
             self.causes[cause] += count * (cycles - causes[cause])
         self._allocated += count * rows
@@ -143,32 +184,37 @@ class _Walk:
 
     def _state(self) -> tuple[int, ...]:
         begin = self._drains[-1].begin if self._drains else 0
-        return self.feeder_free, self.swap, self.loaded, self.drain_end, begin
+        return self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end, begin
 
     def visit(self, rows: int, groups: int) -> None:
-        """Follow one N tile: `rows` activation vectors through each of its K tiles."""
-        k_tiles, edge = self.layer["k_tiles"], self.layer["k_edge"]
+        """Follow one N tile: a block of `rows` sums through each of its K tiles."""
+        k_tiles, k_rows, edge = self.layer["k_tiles"], self.layer["k_rows"], self.layer["k_edge"]
         self._allocated += rows
-        self._tile(rows, edge if k_tiles == 1 else self.engine.rows, self._room(), "output_wait")
+        room = self._room()
+        if k_tiles == 1 and self._allocated > rows:  # the tile before is taken from the room a cycle after it began
+            room = max(room, self.begun + 1 + ROOM_CYCLES)
+        self._tile(rows, edge if k_tiles == 1 else k_rows, room, "output_wait")
         if self.ring is None:
             if k_tiles > 2:
-                self._full_tiles(rows, k_tiles - 2)
+                self._middle_tiles(rows, k_tiles - 2)
         else:
             for _ in range(k_tiles - 2):
-                self._tile(rows, self.engine.rows, self.swap + HAZARD_CYCLES, "hazard")
+                self._tile(rows, k_rows, self.begun + HAZARD_CYCLES, "hazard")
         if k_tiles > 1:
-            self._tile(rows, edge, self.swap + HAZARD_CYCLES, "hazard")
-        begin = max(self.drain_end, self.swap + self._ready_delay)
-        self._drains.append(_Drained(rows, begin, groups))
-        self.drain_end = begin + rows * groups
+            self._tile(rows, edge, self.begun + HAZARD_CYCLES, "hazard")
+        drained = self._line.drain(rows, self.begun + self._ready_delay, self.drain_end, groups)
+        self._drains.append(drained)
+        self.drain_end = drained.freed(rows)
 
     def _tile(self, rows: int, weight_rows: int, earliest: int, otherwise: str) -> None:
         """Load and feed a tile that may not begin before `earliest`, for the cause `otherwise`."""
         free, load = self.feeder_free, self.swap
-        if self.ring is None:
+        full = free
+        if not self.weighted:
+            pass
+        elif self.ring is None:
             full = load + weight_rows
-            loading = max(full - free, 0)
-            self.causes["weights_load"] += loading
+            self.causes["weights_load"] += max(full - free, 0)
         else:
             issued, loading = load - 1, 0
             for _ in range(weight_rows):
@@ -179,22 +225,33 @@ class _Walk:
             self.causes["weights_wait"] += max(full - free, 0) - loading
         begin = max(free, full, earliest)
         self.causes[otherwise] += begin - max(free, full)
-        self.causes["compute"] += rows
-        self.swap, self.feeder_free, self.loaded = begin, begin + rows, full
+        beats = self._feed(rows, 1)
+        self.begun, self.feeder_free = begin, begin + beats
+        if self.weighted:
+            self.swap, self.loaded = begin, full
 
-    def _full_tiles(self, rows: int, count: int) -> None:
-        """Follow several full, resident K tiles at once: each takes the same time."""
-        loaded = max(rows, self.engine.rows)
+    def _feed(self, rows: int, tiles: int) -> int:
+        """Account for the beats of some tiles, and return those of one."""
+        beats = self._line.beats(rows)
+        self.causes["compute"] += tiles * rows
+        self.causes["window"] += tiles * (beats - rows)
+        return beats
+
+    def _middle_tiles(self, rows: int, count: int) -> None:
+        """Load, if there are weights, and feed several equal K tiles at once: each takes the same time."""
+        beats, weight_rows = self._feed(rows, count), self.layer["k_rows"] if self.weighted else 0
+        loaded = max(beats, weight_rows)
         period = max(loaded, HAZARD_CYCLES)
-        self.causes["compute"] += count * rows
-        self.causes["weights_load"] += count * (loaded - rows)
+        self.causes["weights_load"] += count * (loaded - beats)
         self.causes["hazard"] += count * (period - loaded)
-        self.loaded = self.swap + (count - 1) * period + self.engine.rows
-        self.swap += count * period
-        self.feeder_free = self.swap + rows
+        if self.weighted:
+            self.loaded = self.swap + (count - 1) * period + weight_rows
+            self.swap += count * period
+        self.begun += count * period
+        self.feeder_free = self.begun + beats
 
     def _room(self) -> int:
-        """Return the first cycle in which the accumulators have room for all rows allocated so far."""
+        """Return the first cycle in which there is seen to be room for all rows allocated so far."""
         missing = self._allocated - self.engine.accumulator_rows - self._drained_before
         if missing <= 0:
             return 0
@@ -202,7 +259,7 @@ class _Walk:
             missing -= self._drains[0].rows
             self._drained_before += self._drains[0].rows
             del self._drains[0]
-        return self._drains[0].begin + missing * self._drains[0].period
+        return self._drains[0].freed(missing) + ROOM_CYCLES
 
 
 def works(program: Any, inputs: Any) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from celosia.hw.binary.drain import RESULT_CYCLES
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.mismatch.binary_output import Output, Pass
-from celosia.sim.mismatch.binary_seen import Stage, Window, first_wrong, right
+from celosia.sim.mismatch.binary_seen import Window
 from celosia.sim.mismatch.report import Fault
+from celosia.sim.mismatch.stage import Stage, first_wrong, right
 from celosia.sim.vcd import integer_of
 
 DRAIN = "engine.drain"
@@ -135,13 +136,13 @@ class DrainSearch:
         yield Stage("drain", "first pass of a window", int(first), at(f"{DRAIN}.pool.first", cycle), cycle)
         yield Stage("drain", "store of a maximum,", 1, at(f"{DRAIN}.pool.store", cycle), cycle)
         if output.engine.groups > 1:
-            actual = at(f"{DRAIN}.pool.group", cycle - 1)
-            yield Stage("drain", "group that is pooled", output.group, actual, cycle - 1)
+            actual = at(f"{DRAIN}.pool.group", cycle)
+            yield Stage("drain", "group that is pooled", output.group, actual, cycle)
         operands = right({"count": self.each.count})
         if not first:
-            kept = self.window.part(f"{DRAIN}.pool.kept[{output.group}]", cycle - 1, lane, width)
+            kept = self.window.part(f"{DRAIN}.pool.kept[{output.group}]", cycle, lane, width)
             operands |= right({"maximum before": before})
-            yield Stage("pool store", "maximum before", before, kept, cycle - 1)
+            yield Stage("pool store", "maximum before", before, kept, cycle)
         code = max(self.each.count, before)
         actual = self.window.part(f"{DRAIN}.pool.o", cycle, lane, width)
         yield Stage(f"maximum of lane {lane}", "maximum", code, actual, cycle, operands)

@@ -32,16 +32,17 @@ class Waves:
         self.expected = [deque() for _ in range(config.cols)]  # by column: (cycle, sum)
         self.cycle = self.checked = 0
 
-    async def send(self, *, activations=(), weights=(), shift=0, swap=0, sums=None) -> None:
-        """Send one wave; with `sums`, its sum in every column is known."""
+    async def send(self, *, activations=(), weights=(), shift=0, swap=0, channels=0, sums=None) -> None:
+        """Send one wave; with `sums`, its sum in the first columns, as many as there are, is known."""
         dut, config = self.dut, self.config
+        dut.channels.value = channels
         dut.activations.value = pack(list(activations), config.activation_width)
         dut.weights.value = pack(list(weights), config.weight_width)
         dut.shift.value, dut.swap.value = int(shift), int(swap)
-        for column, queue in enumerate(self.expected):
-            if sums is not None:
+        if sums is not None:
+            for column, total in enumerate(sums):
                 # The outputs are looked at after the edge that ends a cycle: one cycle of the latency is over then.
-                queue.append((self.cycle + config.array_latency + column - 1, int(sums[column])))
+                self.expected[column].append((self.cycle + config.array_latency + column - 1, int(total)))
         await beat(dut)
         psums = unpack(int(dut.psums.value), config.cols, config.column_width)
         for column, queue in enumerate(self.expected):
@@ -83,3 +84,42 @@ async def tiles_back_to_back(dut):
     for _ in range(config.array_latency + config.cols):
         await waves.send()
     assert waves.checked == vectors * config.cols > TILES
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def channels_back_to_back(dut):
+    """Column c multiplies lane c of the waves that follow each other by its taps."""
+    config = SystolicConfig(**settings())
+    rng = random.Random(cocotb.RANDOM_SEED)
+    waves = Waves(dut, config)
+    start_clock(dut)
+    taps, columns, vectors = config.resolved_taps, min(config.rows, config.cols), 0
+    if not taps:
+        return
+
+    def draw(count: int, width: int, values: tuple[int, int]) -> np.ndarray:
+        return np.array([[within(rng, values) for _ in range(width)] for _ in range(count)])
+
+    following = draw(taps, config.cols, config.weight_range)
+    for row in following[::-1]:
+        await waves.send(weights=row.tolist(), shift=1, channels=1)
+    for _ in range(TILES):
+        tile, following = following, draw(taps, config.cols, config.weight_range)
+        x = draw(rng.randint(2 * taps, 4 * taps), config.rows, config.activation_range)
+        rows = list(following)
+        for wave, lanes in enumerate(x):
+            known = wave + taps <= len(x)  # waves of this tile alone are in its sum
+            sums = (tile[:, :columns] * x[wave : wave + taps, :columns]).sum(axis=0) if known else None
+            shift = bool(rows)
+            await waves.send(
+                activations=lanes.tolist(),
+                weights=rows.pop().tolist() if shift else (),
+                shift=shift,
+                swap=wave == 0,
+                channels=1,
+                sums=sums,
+            )
+            vectors += known
+    for _ in range(config.array_latency + config.cols):
+        await waves.send(channels=1)
+    assert waves.checked == vectors * columns > TILES

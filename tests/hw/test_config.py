@@ -67,5 +67,5 @@ def test_engines_have_their_parts(name: str) -> None:
     assert callable(engine.layer_fields)
     assert callable(engine.golden.run_layer)
     assert callable(engine.cycles.EngineTimes)
-    assert callable(engine.packer.pack_inputs)
+    assert callable(engine.packer.arrange_network)
     assert engine.summary

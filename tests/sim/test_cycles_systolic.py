@@ -8,6 +8,7 @@ import pytest
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.protocol import RunParameters
 from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.layer import Mode
 from celosia.sim.cycles import systolic
 from celosia.sim.cycles.model import predict
 
@@ -18,15 +19,24 @@ def cases(seed: int) -> Iterator[tuple[AcceleratorConfig, dict[str, int]]]:
         rows, cols = (int(rng.integers(1, 20)) for _ in range(2))
         engine = SystolicConfig(rows=rows, cols=cols, accumulator_rows=int(2 ** rng.integers(1, 8)))
         block = int(rng.integers(1, engine.accumulator_rows + 1))
+        groups = cols // engine.resolved_post_lanes
+        mode = Mode(int(rng.integers(0, 3)))
         layer = {
+            "mode": int(mode),
+            "lead": 0,
+            "decimation": 0,
+            "line": 7,
             "blocks": int(rng.choice([1, 2, 50])),
             "block_rows": block,
             "last_block_rows": int(rng.integers(1, block + 1)),
             "k_tiles": int(rng.choice([1, 2, 3, 9])),
+            "k_rows": int(rng.integers(1, rows + 1)),
             "k_edge": int(rng.integers(1, rows + 1)),
             "n_tiles": int(rng.choice([1, 2, 100])),
-            "n_edge": int(rng.integers(1, cols // engine.resolved_post_lanes + 1)),
+            "n_groups": groups,
+            "n_edge": int(rng.integers(1, groups + 1)),
             "weights_stream": 0,
+            "destination_is_outputs": 1,
         }
         yield AcceleratorConfig(engine=engine), layer
 

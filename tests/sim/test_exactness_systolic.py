@@ -130,7 +130,7 @@ def one_case(check_case: Any, config: AcceleratorConfig, seed: int) -> tuple[Pro
 def test_random_cases(check_case: Any, name: str) -> None:
     cases = [one_case(check_case, CONFIGS[name], seed) for seed in range(CASES)]
     assert any(program.weight_stream is not None for program, _ in cases)
-    seldom = {"hazard", "output_wait"}  # not in every shape of array
+    seldom = {"hazard", "output_wait", "window"}  # not in every shape of array; windows are those of images
     missing = {cause for cause in CONFIGS[name].causes if not any(causes[cause] for _, causes in cases)}
     assert missing <= seldom, f"no case has cycles of {missing}"
 

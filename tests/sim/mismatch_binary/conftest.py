@@ -22,13 +22,13 @@ from celosia.hw.binary.feeder import Feeder
 from celosia.hw.binary.gather import Gather
 from celosia.hw.binary.loader import WeightLoader
 from celosia.hw.binary.pe import BinaryPe
-from celosia.hw.binary.pool import PoolStore
 from celosia.hw.binary.tree import count_tree
 from celosia.hw.binary.windows import WindowWalk
 from celosia.hw.buffers import InputFiller, ResultSender
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import Scratchpad
 from celosia.hw.pipeline import delay
+from celosia.hw.post.pool import PoolStore
 
 
 def changed(addition: Addition, **changes: Any) -> Addition:

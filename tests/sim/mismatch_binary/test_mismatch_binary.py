@@ -177,8 +177,8 @@ def healthy_core(config: AcceleratorConfig) -> Model:
 def find_nothing(program: Program, x: np.ndarray, layer: int, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for what is wrong with an output that is right: every part of the hardware has to be found right."""
 
-    def wrong(arranged: Any, *args: Any) -> np.ndarray:
-        outputs = run_layer(arranged, *args)
+    def wrong(arranged: Any, *args: Any, **options: Any) -> np.ndarray:
+        outputs = run_layer(arranged, *args, **options)
         if arranged is program.layers[layer].arranged:
             outputs[-1].flat[index] += 1
         return outputs
