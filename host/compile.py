@@ -12,7 +12,8 @@ import numpy as np
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Network
 from celosia.host.pack.bits import Words
-from celosia.host.pack.step import Place
+from celosia.host.pack.step import Arrangement, Location, Operation, Place, Step
+from celosia.host.plan import Buffer, Plan, plan
 from celosia.host.program import LayerPlan, PlannedStep, Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import find_engine
@@ -46,75 +47,100 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         A layer is of an unsupported kind, its integers do not fit the config's widths, or a memory is too small; one
         sentence with the layer, the reason and what would be right.
     """
-    _check_chain(network)
     packer = find_engine(config.engine_name).packer
-    layers = packer.arrange(config, network.layers, options)
-    words = [layers[0].input_words, *(layer.output_words for layer in layers)]
-    places = _place_weights([layer.weight_words for layer in layers], config, packer)
-    most = [packer.most_vectors(layer, place) for layer, place in zip(layers, places, strict=True)]
-    vectors = min(_vectors(words, config, batch), *most)
-    tensors = _place_tensors(words, config, vectors)
-    plans, images, streamed = [], _Images(config), []
-    all_steps = packer.steps(config, layers, vectors, places)
-    for index, (layer, place, steps) in enumerate(zip(layers, places, all_steps, strict=True)):
-        planned = []
+    arrangement: Arrangement = packer.arrange_network(config, network, options)
+    operations = arrangement.operations
+    places = _place_weights([each.weight_words for each in operations], config, packer)
+    between, buffers = _between(arrangement)
+    vectors = min(_vectors(arrangement, between.words, config, batch), arrangement.most_vectors(places))
+    locations = _locations(arrangement, between, buffers, vectors)
+    images = _Images(config)
+    streamed: list[Words] = []
+    planned: list[list[PlannedStep]] = []
+    all_steps = arrangement.steps(vectors, places, locations)
+    for operation, place, steps in zip(operations, places, all_steps, strict=True):
+        of_operation = []
         for step in steps:
-            fields = {
-                **step.fields,
-                "source_is_activations": int(index > 0),
-                "source": tensors[index] + step.source_offset,
-                "destination_is_outputs": int(index == len(layers) - 1),
-                "destination": tensors[index + 1] + step.destination_offset,
-                **{name: images.append(*image) for name, image in step.images.items()},
-            }
-            if place.stream:
+            fields = {**step.fields, **{name: images.append(*image) for name, image in step.images.items()}}
+            if place.stream and step.weights is not None:
                 streamed += [step.weights] * step.passes
             else:
                 images.append("weights", step.weights)
-            images.append_descriptor(fields)
-            planned.append(PlannedStep(fields=fields, detail=step.detail))
-        plans.append(
-            LayerPlan(
-                name=layer.name,
-                shape=(vectors * layer.windows, *layer.shape),
-                arranged=layer,
-                steps=tuple(planned),
-                weight_words=layer.weight_words,
-                reason=place.reason,
-            )
-        )
-    loads, loaded = [], []
-    for step in packer.loads(config, layers, places):
-        fields = {
-            **step.fields,
-            **dict.fromkeys(("source_is_activations", "source", "destination_is_outputs", "destination"), 0),
-            **{name: images.append(*image) for name, image in step.images.items()},
-        }
-        images.append_descriptor(fields)
+            images.append_descriptor(fields, operation.name)
+            of_operation.append(PlannedStep(fields=fields, detail=step.detail))
+        planned.append(of_operation)
+    loads: list[PlannedStep] = []
+    loaded: list[Words] = []
+    for step in arrangement.loads(places):
+        fields = {**step.fields, **{name: images.append(*image) for name, image in step.images.items()}}
+        images.append_descriptor(fields, "weights")
         loads.append(PlannedStep(fields=fields, detail=step.detail))
-        loaded.append(step.weights)
+        loaded += [] if step.weights is None else [step.weights]
     return Program(
         network=network,
         config=config,
+        arrangement=arrangement,
         vectors=vectors,
-        layers=tuple(plans),
+        layers=_layer_plans(network, config, arrangement, vectors, places, all_steps, planned),
+        operation_steps=tuple(map(len, planned)),
+        locations=tuple(locations),
+        activation_words=between.words * vectors,
         image=images.finished(),
         weight_stream=np.concatenate(streamed) if streamed else None,
-        ring_base=places[0].ring_base,
+        ring_base=places[0].ring_base if places else config.weight_depth,
         loads=tuple(loads),
         load_stream=np.concatenate(loaded) if loaded else None,
     )
 
 
-def _check_chain(network: Network) -> None:
-    """Refuse a network whose layers do not each take what the layer before gives, and nothing else."""
-    for index, (layer, taken) in enumerate(zip(network.layers, network.all_sources, strict=True)):
-        if taken != (index,):
-            givers = [f"the output of layer {network.layers[i - 1].name!r}" if i else "the input" for i in taken]
-            raise CompileError(
-                f"layer {layer.name!r} ({type(layer).__name__}) takes {' and '.join(givers)}; only chains are "
-                "compiled, where each layer takes the output of the one before it alone."
+def _layer_plans(
+    network: Network,
+    config: AcceleratorConfig,
+    arrangement: Arrangement,
+    vectors: int,
+    places: Sequence[Place],
+    all_steps: Sequence[Sequence[Step]],
+    planned: Sequence[Sequence[PlannedStep]],
+) -> tuple[LayerPlan, ...]:
+    """Return a plan for each layer of the network, of all its operations."""
+    plans = []
+    word_bytes, weight_bytes = config.memory("inputs").width / 8, config.memory("weights").width / 8
+    engine_layers = len(arrangement.tensors) - 1
+    for index, layer in enumerate(network.layers):
+        mine = [number for number, operation in enumerate(arrangement.operations) if operation.layer == index]
+        operations = [arrangement.operations[number] for number in mine]
+        steps = [step for number in mine for step in all_steps[number]]
+        streams = [step for number in mine if places[number].stream for step in all_steps[number]]
+        M, K, N = operations[-1].shape if operations else (0, 0, 0)
+        sent = sum(len(step.weights) * step.passes for step in streams if step.weights is not None)
+        plans.append(
+            LayerPlan(
+                name=layer.name,
+                layer=layer,
+                kind=type(layer).__name__,
+                on_host=index >= engine_layers,
+                mode=" + ".join(dict.fromkeys(operation.mode for operation in operations)),
+                shape=(vectors * M, K, N),
+                arranged=arrangement.arranged(index) if index < engine_layers else None,
+                steps=tuple(step for number in mine for step in planned[number]),
+                weight_words=sum(operation.weight_words for operation in operations),
+                macs=vectors * layer.macs,
+                read_bytes=int(sum(step.read_words for step in steps) * word_bytes),
+                written_bytes=int(sum(step.written_words for step in steps) * word_bytes),
+                streamed_bytes=int(sent * weight_bytes),
+                reason=_reason(arrangement, index, operations, [places[number] for number in mine]),
             )
+        )
+    return tuple(plans)
+
+
+def _reason(arrangement: Arrangement, layer: int, operations: Sequence[Operation], places: Sequence[Place]) -> str:
+    """Say where a layer's weights are, and what else was chosen, and why."""
+    if not operations:
+        return arrangement.reasons.get(layer, "nothing to do")
+    weighted = [place.reason for operation, place in zip(operations, places, strict=True) if operation.weight_words]
+    chosen = [operation.reason for operation in operations if operation.reason]
+    return "; ".join(dict.fromkeys([*weighted, *chosen])) or "no weights"
 
 
 class _Images:
@@ -122,50 +148,72 @@ class _Images:
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self._config = config
+        self._layout = config.layer_fields
+        self._depths = {memory.name: memory.depth for memory in config.memories}
         self._parts: dict[str, list[Words]] = {}
+        self._sizes: dict[str, int] = {}
         self._known: dict[tuple[str, bytes], int] = {}
 
     def append(self, memory: str, words: Words | None, per_word: int = 1) -> int:
         """Add words, if any, and return the address of the first, which counts `per_word` of each word."""
         if words is None:
             return 0
-        key = memory, words.tobytes()
-        if memory in SHARED and key in self._known:
+        key = (memory, words.tobytes()) if memory in SHARED else None
+        if key is not None and key in self._known:
             return self._known[key]
-        parts = self._parts.setdefault(memory, [])
-        address, depth = sum(map(len, parts)), self._config.memory(memory).depth
+        address, depth = self._sizes.get(memory, 0), self._depths[memory]
         if address + len(words) > depth:
             raise CompileError(
                 f"the network needs {per_word * (address + len(words))} or more words of the {memory} memory, "
                 f"which has {per_word * depth}; set {memory.removesuffix('s')}_depth higher."
             )
-        parts.append(words)
-        self._known[key] = per_word * address
+        self._parts.setdefault(memory, []).append(words)
+        self._sizes[memory] = address + len(words)
+        if key is not None:
+            self._known[key] = per_word * address
         return per_word * address
 
-    def append_descriptor(self, fields: Mapping[str, int]) -> None:
-        """Add the descriptor of a step."""
-        self.append("program", np.array(self._config.layer_fields.pack(fields), dtype=np.uint32)[:, None])
+    def append_descriptor(self, fields: Mapping[str, int], name: str) -> None:
+        """Add the descriptor of a step of a layer of that name."""
+        try:
+            words = self._layout.pack(fields)
+        except ValueError as error:
+            raise CompileError(f"layer {name!r} is too large for its descriptor: {error}") from None
+        self.append("program", np.array(words, dtype=np.uint32)[:, None])
 
     def finished(self) -> Mapping[str, Words]:
         return {memory: np.concatenate(parts) for memory, parts in self._parts.items()}
 
 
-def _vectors(words: Sequence[int], config: AcceleratorConfig, batch: int) -> int:
+def _between(arrangement: Arrangement) -> tuple[Plan, list[int]]:
+    """Plan the buffers that are neither inputs nor results, for one input, and return their numbers."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for index, operation in enumerate(arrangement.operations):
+        first.setdefault(operation.destination, index)
+        for buffer in (*operation.sources, operation.destination):
+            last[buffer] = index
+    buffers = [buffer for buffer in first if buffer not in (arrangement.input, arrangement.output)]
+    return (
+        plan([Buffer(words=arrangement.buffers[each], first=first[each], last=last[each]) for each in buffers]),
+        buffers,
+    )
+
+
+def _vectors(arrangement: Arrangement, between: int, config: AcceleratorConfig, batch: int) -> int:
     """Return how many inputs an iteration takes: equal shares of the batch, as large as the memories allow.
 
-    `words` are the memory words of one vector of each tensor: the input, the tensors between layers, the result.
+    `between` are the words that one input takes in the activation memory.
     """
     if batch < 1:
         raise CompileError(f"batch={batch} must be at least 1.")
-    both = activation_words(words)
-    needed = {"input": words[0], "output": words[-1], "activation": both}
-    between = config.activation_depth // both if both else batch
+    first, last = arrangement.buffers[arrangement.input], arrangement.buffers[arrangement.output]
+    needed = {"input": first, "output": last, "activation": between}
+    most_between = config.activation_depth // between if between else batch
 
     def fit(share: int) -> int:
         """Return the inputs that fit that share of the input and output memories."""
-        depths = config.input_depth // share // words[0], config.output_depth // share // words[-1]
-        return min(*depths, between)
+        return min(config.input_depth // share // first, config.output_depth // share // last, most_between)
 
     if fit(1) >= batch:
         return batch
@@ -179,25 +227,13 @@ def _vectors(words: Sequence[int], config: AcceleratorConfig, batch: int) -> int
     return -(-batch // -(-batch // most))
 
 
-def activation_words(words: Sequence[int]) -> int:
-    """Return the words that the activation memory needs: a layer's source and destination are there together.
-
-    `words` are the memory words of the input, the tensors between layers, the result.
-    """
-    inner = words[1:-1]
-    return max((first + second for first, second in zip(inner, [*inner[1:], 0], strict=False)), default=0)
-
-
-def _place_tensors(words: Sequence[int], config: AcceleratorConfig, vectors: int) -> list[int]:
-    """Return the address of each tensor: the input, the tensors between layers, the result.
-
-    Tensors between layers lie by turns at the bottom and at the top of their memory, so that a layer's source and
-    destination never overlap.
-    """
-    between = [
-        0 if index % 2 == 0 else config.activation_depth - vectors * size for index, size in enumerate(words[1:-1])
-    ]
-    return [0, *between, 0]
+def _locations(arrangement: Arrangement, between: Plan, buffers: Sequence[int], vectors: int) -> list[Location]:
+    """Return where each buffer is when it has so many inputs."""
+    locations = [Location(memory="inputs", address=0)] * len(arrangement.buffers)
+    locations[arrangement.output] = Location(memory="outputs", address=0)
+    for buffer, address in zip(buffers, between.addresses, strict=True):
+        locations[buffer] = Location(memory="activations", address=vectors * address)
+    return locations
 
 
 def _place_weights(sizes: Sequence[int], config: AcceleratorConfig, packer: Any) -> list[Place]:

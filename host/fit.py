@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from celosia.host.compile import activation_words, compile_network
+from celosia.host.compile import compile_network
 from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.float_ir import FloatNetwork
@@ -15,6 +15,7 @@ LARGEST_WEIGHTS = 1 << 16
 """Weight words that are kept in memory; more are streamed."""
 
 _ROOM = 1 << 22  # words of each memory while it is found out what is needed
+_MOST_TABLES = 256  # lookup tables meanwhile
 _ENGINES: dict[type, str] = {CompressedDense: "sparse", BinaryDense: "binary", BinaryConv: "binary"}
 _POWERS = ("input_depth", "activation_depth", "output_depth")  # depths that are powers of two
 _DEPTHS = ("program_depth", "weight_depth", "parameter_depth", *_POWERS)
@@ -34,7 +35,7 @@ def fit_memories(network: Network, config: AcceleratorConfig, *, keep: Collectio
         Layers that the engine has.
     config : AcceleratorConfig
     keep : collection of str
-        Depths that stay as they are, such as ``weight_depth``.
+        Depths and numbers of the engine that stay as they are, such as ``weight_depth`` or ``lookup_tables``.
 
     Raises
     ------
@@ -42,17 +43,22 @@ def fit_memories(network: Network, config: AcceleratorConfig, *, keep: Collectio
         A layer is of an unsupported kind, or its integers do not fit the engine's widths.
     """
     room: dict[str, Any] = dict.fromkeys(_DEPTHS, _ROOM)
-    program = compile_network(network, replace(config, **room))
-    tensors = [program.input_words, *(layer.arranged.output_words for layer in program.layers)]
+    engine: Any = config.engine
+    looks_up = hasattr(engine, "lookup_tables") and engine.cols >= engine.rows and "lookup_tables" not in keep
+    roomy = replace(engine, lookup_tables=_MOST_TABLES) if looks_up else engine
+    program = compile_network(network, replace(config, engine=roomy, **room))
     weights = len(program.image.get("weights", ()))
+    if looks_up:
+        tables = len(program.image.get("tables", ())) >> engine.activation_width
+        engine = replace(engine, lookup_tables=max(engine.lookup_tables, tables))
     fitted = _deeper(
-        config,
+        replace(config, engine=engine),
         keep,
         weight_depth=weights if weights <= LARGEST_WEIGHTS else 0,
         parameter_depth=len(program.image.get("parameters", ())),
-        input_depth=tensors[0],
-        activation_depth=activation_words(tensors),
-        output_depth=tensors[-1],
+        input_depth=program.input_words,
+        activation_depth=program.activation_words,
+        output_depth=program.output_words,
     )
     # Descriptors are as long as the addresses in them, and as many as it takes to stream what does not fit.
     program = compile_network(network, replace(fitted, program_depth=_ROOM))

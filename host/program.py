@@ -1,16 +1,18 @@
 """A compiled network: what is written into the memories, and how a run is started."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from celosia.host.models.ir import Network
+from celosia.host.errors import CompileError
+from celosia.host.models.ir import Layer, Network
 from celosia.host.pack.bits import Words
+from celosia.host.pack.step import Arrangement, Location
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.protocol import RunParameters
-from celosia.hw.registry import find_engine
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,30 +39,79 @@ class LayerPlan:
     ----------
     name : str
         Name of the layer.
+    layer : Layer
+        The layer of the network.
+    kind : str
+        Name of its class.
+    on_host : bool
+        Whether the host computes it from the engine's results.
+    mode : str
+        How the engine computes it; empty if it has nothing to do.
     shape : tuple of int
-        (M, K, N): activation vectors per iteration, inputs of each, outputs.
-    arranged : object
-        The layer as the engine's packer arranged it: what the golden model computes.
+        (M, K, N): activation vectors per iteration, inputs of each, outputs; zeros without steps.
+    arranged : object or None
+        The layer as the engine's packer arranged it, where golden and cycle model depend on that.
     steps : sequence of PlannedStep
         What the device does for it.
     weight_words : int
         Weight memory words of the layer.
+    macs : int
+        Multiply-accumulates of one iteration.
+    read_bytes, written_bytes : int
+        Of activations, in one iteration.
+    streamed_bytes : int
+        Of weights that stream, in one iteration.
     reason : str
-        Where the weights are, and why.
+        Where the weights are, what else was chosen, and why.
     """
 
     name: str
+    layer: Layer
+    kind: str
+    on_host: bool
+    mode: str
     shape: tuple[int, int, int]
     arranged: Any
     steps: Sequence[PlannedStep]
     weight_words: int
+    macs: int
+    read_bytes: int
+    written_bytes: int
+    streamed_bytes: int
     reason: str
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one iteration."""
-        M, K, N = self.shape
-        return M * K * N
+    def tiles(self) -> dict[str, int]:
+        """Blocks, K tiles and N tiles of its only step; of several steps, their number."""
+        names = ("blocks", "k_tiles", "n_tiles")
+        if len(self.steps) == 1 and all(name in self.steps[0].fields for name in names):
+            return {name: self.steps[0].fields[name] for name in names}
+        return {"steps": len(self.steps)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TensorPlace:
+    """Where a tensor of the network is on the device, and when.
+
+    Parameters
+    ----------
+    index : int
+        0 is the network's input, i + 1 the output of layer i.
+    memory : str
+        ``inputs``, ``activations`` or ``outputs``.
+    address, words : int
+        First word and number of words, which other tensors may share.
+    after, until : int
+        Steps of an iteration, counted from 0: it is whole once step `after` is done, −1 for before all of them, and
+        stays so until step `until` begins, which is the number of steps for always.
+    """
+
+    index: int
+    memory: str
+    address: int
+    words: int
+    after: int
+    until: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +124,18 @@ class Program:
         What was compiled.
     config : AcceleratorConfig
         What it was compiled for; no other device runs it.
+    arrangement : Arrangement
+        The network as the engine's packer arranged it.
     vectors : int
         Inputs of the network that one iteration takes.
     layers : sequence of LayerPlan
-        The layers in order.
+        The layers in order, those that the host computes last.
+    operation_steps : sequence of int
+        Steps of each operation of the arrangement.
+    locations : sequence of Location
+        Of each buffer of the arrangement.
+    activation_words : int
+        Words that tensors between layers take in the activation memory.
     image : mapping
         By memory name, the words from address 0 on: uint32, (entries, 32-bit words of a memory word).
     weight_stream : ndarray of uint32 or None
@@ -91,8 +150,12 @@ class Program:
 
     network: Network
     config: AcceleratorConfig
+    arrangement: Arrangement
     vectors: int
     layers: Sequence[LayerPlan]
+    operation_steps: Sequence[int]
+    locations: Sequence[Location]
+    activation_words: int
     image: Mapping[str, Words]
     weight_stream: Words | None
     ring_base: int
@@ -110,14 +173,72 @@ class Program:
         return sum(layer.macs for layer in self.layers)
 
     @property
+    def host_layers(self) -> Sequence[Layer]:
+        """The last layers, if the host computes them from the engine's results; `celosia.sim.golden` says how."""
+        return [plan.layer for plan in self.layers if plan.on_host]
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one result of the engine, before the host's layers."""
+        engine_layers = [plan.layer for plan in self.layers if not plan.on_host]
+        return engine_layers[-1].output_shape if engine_layers else self.layers[0].layer.input_shape
+
+    @property
     def input_words(self) -> int:
         """Memory words of one iteration's inputs."""
-        return self.vectors * self.layers[0].arranged.input_words
+        return self.vectors * self.arrangement.buffers[self.arrangement.input]
 
     @property
     def output_words(self) -> int:
         """Memory words of one iteration's results."""
-        return self.vectors * self.layers[-1].arranged.output_words
+        return self.vectors * self.arrangement.buffers[self.arrangement.output]
+
+    def tensor(self, index: int) -> TensorPlace:
+        """Return where a tensor of the network is, in an iteration whose inputs and results do not stream.
+
+        Parameters
+        ----------
+        index : int
+            0 is the network's input, i + 1 the output of layer i.
+
+        Raises
+        ------
+        CompileError
+            The host computes it.
+        """
+        if not 0 <= index < len(self.arrangement.tensors):
+            raise CompileError(
+                f"tensor {index} is not on the device, which has tensors 0 to {len(self.arrangement.tensors) - 1}."
+            )
+        stored = self.arrangement.tensors[index]
+        firsts, behind = self._step_ranges()
+        location, words = self.locations[stored.buffer], self.vectors * self.arrangement.buffers[stored.buffer]
+        until = len(self.steps)
+        for number in range(len(self.arrangement.operations) - 1, stored.after, -1):
+            other = self.arrangement.operations[number].destination
+            place, size = self.locations[other], self.vectors * self.arrangement.buffers[other]
+            apart = place.address + size <= location.address or location.address + words <= place.address
+            if other != stored.buffer and place.memory == location.memory and not apart:
+                until = firsts[number]
+        return TensorPlace(
+            index=index,
+            memory=location.memory,
+            address=location.address,
+            words=words,
+            after=behind[stored.after] - 1 if stored.after >= 0 else -1,
+            until=until,
+        )
+
+    def unpack_tensor(self, index: int, words: Words) -> np.ndarray:
+        """Turn the words of a tensor, see `tensor`, into the network's integers: int64, (vectors, *its shape)."""
+        shape = self.layers[index - 1].layer.output_shape if index else self.layers[0].layer.input_shape
+        return self.arrangement.unpack(index, words).reshape(-1, *shape)
+
+    def _step_ranges(self) -> tuple[list[int], list[int]]:
+        """Return the first step of each operation, and that behind its last one."""
+        sizes = self.operation_steps
+        ends = list(itertools.accumulate(sizes))
+        return [end - size for end, size in zip(ends, sizes, strict=True)], ends
 
     @property
     def can_stream(self) -> bool:
@@ -170,11 +291,9 @@ class Program:
         iterations = -(-len(flat) // self.vectors)
         padded = np.zeros((iterations * self.vectors, flat.shape[1]), dtype=np.int64)
         padded[: len(flat)] = flat
-        return find_engine(self.config.engine_name).packer.pack_inputs(self.config, self.layers[0].arranged, padded)
+        return self.arrangement.pack_inputs(padded)
 
     def unpack_outputs(self, words: Words, count: int) -> np.ndarray:
-        """Turn result words back into the network's integers: int64, (count, *output_shape)."""
-        packer = find_engine(self.config.engine_name).packer
-        last = self.layers[-1].arranged
-        flat: np.ndarray = packer.unpack_outputs(self.config, last, words)[:count]
-        return flat.reshape(count, *self.network.output_shape)
+        """Turn result words into the engine's results, the network's integers: int64, (count, *output_shape)."""
+        flat = self.arrangement.unpack(len(self.arrangement.tensors) - 1, words)[:count]
+        return flat.reshape(count, *self.output_shape)

@@ -56,6 +56,11 @@ class Reference(Protocol):
         ...
 
     @property
+    def finish(self) -> Callable[[Program, np.ndarray], np.ndarray]:
+        """Program and the engine's results to the network's outputs: what the host computes."""
+        ...
+
+    @property
     def useful_macs(self) -> Callable[[Program, np.ndarray], Sequence[int]]:
         """Program and inputs to the multiplications that each layer needs for them."""
         ...
@@ -119,14 +124,16 @@ class Outcome:
     ----------
     program : Program
         What ran.
-    golden : ndarray of int64, (n, *output shape)
-        Outputs of the golden model.
+    golden : ndarray of int64, (n, *program.output_shape)
+        Results by the golden model, those of the engine's last layer.
     predictions : sequence of Prediction
         Cycles of each iteration by the cycle model, streams never waiting.
     useful_macs : sequence of int
         Multiplications that each layer needs for all inputs; without zeros where the engine skips them.
-    outputs : ndarray of int64 or None, (n, *output shape)
-        Outputs of the machine; None if nothing but the golden model ran.
+    outputs : ndarray of int64 or None, (n, *program.output_shape)
+        Results of the machine; None if nothing but the golden model ran.
+    results : ndarray of int64, (n, *output shape)
+        Outputs of the network: what the host makes of the machine's results, or else of the golden model's.
     runs : sequence of mapping
         Cycles by cause of each iteration on the machine.
     comparable : bool
@@ -138,6 +145,7 @@ class Outcome:
     predictions: Sequence[Prediction]
     useful_macs: Sequence[int]
     outputs: np.ndarray | None
+    results: np.ndarray
     runs: Sequence[Mapping[str, int]]
     comparable: bool = True
 
@@ -187,11 +195,6 @@ class Outcome:
     def utilization(self) -> float:
         """Useful MACs / (PEs × cycles), 0 to 1; inputs that only fill up the last iteration are not useful."""
         return sum(self.useful_macs) / (self.program.config.engine.pe_count * self.cycles)
-
-    @property
-    def results(self) -> np.ndarray:
-        """The machine's outputs, or the golden model's without a machine."""
-        return self.golden if self.outputs is None else self.outputs
 
     @property
     def mismatch(self) -> str:
@@ -246,7 +249,7 @@ def run(
     if target is None:
         raise ValueError("without a machine, run needs the config to compile for.")
     program = compile_network(network, target, batch=len(inputs))
-    golden = reference.golden(program, inputs).reshape(len(inputs), *network.output_shape)
+    golden = reference.golden(program, inputs)
     outputs, runs = None, []
     comparable = machine is None or machine.weights_never_wait or program.weight_stream is None
     if machine is not None:
@@ -267,6 +270,7 @@ def run(
         predictions=reference.predict_each(program, inputs),
         useful_macs=reference.useful_macs(program, inputs),
         outputs=outputs,
+        results=reference.finish(program, golden if outputs is None else outputs),
         runs=runs,
         comparable=comparable,
     )

@@ -1,9 +1,10 @@
 """What a run is compared with: the outputs of the golden model and the cycles of the cycle model.
 
-Both functions take any object with the members they read, so that this folder needs nothing of the host's.
+The functions take any object with the members they read, so that this folder needs nothing of the host's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import find_engine
 from celosia.sim.cycles.model import Cycles, Gates
 from celosia.sim.cycles.model import predict as predict_run
+from celosia.sim.golden import network
 
 StreamGates = Mapping[str, Gates | None]
 
-__all__ = ["golden", "predict", "predict_each", "predict_loads", "useful_macs"]
+__all__ = ["engine_tensors", "finish", "golden", "predict", "predict_each", "predict_loads", "useful_macs"]
 
 
 def golden(program: Any, inputs: np.ndarray) -> np.ndarray:
-    """Outputs of a program.
+    """Results of a program's engine, before what the host computes.
 
     Parameters
     ----------
@@ -28,29 +30,38 @@ def golden(program: Any, inputs: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of int64, (n, N)
+    ndarray of int64, (n, *program.output_shape)
         Equal to the RTL's.
     """
-    *_, outputs = _tensors(program, inputs)
-    return outputs
+    return engine_tensors(program, inputs)[-1].reshape(len(inputs), *program.output_shape)
+
+
+def finish(program: Any, results: np.ndarray) -> np.ndarray:
+    """Outputs of the network from results of the engine: what the host computes, int64 (n, *output shape)."""
+    for layer in program.host_layers:
+        results = network.function_of(layer)(results).reshape(len(results), *layer.output_shape)
+    return results
+
+
+def engine_tensors(program: Any, inputs: np.ndarray) -> list[np.ndarray]:
+    """Every tensor of a network up to the engine's result, the input first: int64, (n, *its shape)."""
+    config: AcceleratorConfig = program.config
+    model = find_engine(config.engine_name).golden
+    computes = [
+        None if plan.arranged is None else partial(model.run_layer, plan.arranged, engine=config.engine)
+        for plan in program.layers
+    ]
+    made = network.tensors(program.network, inputs, computes)
+    return made[: len(made) - len(program.host_layers)]
 
 
 def useful_macs(program: Any, inputs: np.ndarray) -> list[int]:
     """Multiplications that each layer needs for some inputs; on an engine that skips zeros, those without one."""
     model = find_engine(program.config.engine_name).golden
-    tensors = _tensors(program, inputs)
-    return [model.useful_macs(layer.arranged, x) for layer, x in zip(program.layers, tensors, strict=False)]
-
-
-def _tensors(program: Any, inputs: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the inputs, then what each layer makes of them."""
-    config: AcceleratorConfig = program.config
-    model = find_engine(config.engine_name).golden
-    values = inputs
-    yield values
-    for layer in program.layers:
-        values = model.run_layer(layer.arranged, values, config.engine)
-        yield values
+    if all(plan.arranged is None for plan in program.layers):  # then zeros are not skipped
+        return [len(inputs) * plan.layer.macs for plan in program.layers]
+    tensors = engine_tensors(program, inputs)
+    return [model.useful_macs(plan.arranged, x) for plan, x in zip(program.layers, tensors, strict=False)]
 
 
 def predict(program: Any, inputs: np.ndarray, *, stream: bool = False, gates: StreamGates | None = None) -> Cycles:

@@ -30,18 +30,19 @@ def layer_reports(outcome: Outcome) -> list[dict[str, Any]]:
         reports.append(
             {
                 "name": layer.name,
+                "kind": layer.kind,
+                "mode": layer.mode,
                 "m": M,
                 "k": K,
                 "n": N,
-                "tiles": {
-                    name: layer.steps[0].fields[name]
-                    for name in ("blocks", "k_tiles", "n_tiles")
-                    if name in layer.steps[0].fields
-                }
-                or {"steps": len(layer.steps)},
+                "tiles": layer.tiles,
+                "macs": layer.macs,
+                "read_bytes": layer.read_bytes,
+                "written_bytes": layer.written_bytes,
+                "streamed_bytes": layer.streamed_bytes,
                 "cycles": cycles,
                 "causes": causes,
-                "utilization": useful / (pes * cycles),
+                "utilization": useful / (pes * cycles) if cycles else 0.0,
                 "weights": layer.reason,
             }
         )
@@ -73,4 +74,5 @@ def show_layers(reports: list[dict[str, Any]], *, modelled: bool) -> None:
         )
     show(grid)
     for report in reports:
-        show(f"{report['name']}: weights {report['weights']}")
+        weighted = report["weights"].startswith(("resident", "streamed"))
+        show(f"{report['name']}: {'weights ' if weighted else ''}{report['weights']}")

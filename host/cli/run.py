@@ -107,10 +107,12 @@ def run_model(
 def _fitted(network: Network, config: AcceleratorConfig, keep: list[str]) -> AcceleratorConfig:
     """Return the config with memories that hold the network, and say what is larger than by default."""
     fitted = fit_memories(network, config, keep=keep)
+    pairs: list[tuple[Any, Any]] = [(config, fitted), (config.engine, fitted.engine)]
     larger = [
-        f"{field.name}={getattr(fitted, field.name)}"
-        for field in fields(config)
-        if getattr(fitted, field.name) != getattr(config, field.name)
+        f"{field.name}={getattr(after, field.name)}"
+        for before, after in pairs
+        for field in fields(before)
+        if field.name != "engine" and getattr(after, field.name) != getattr(before, field.name)
     ]
     if larger:
         note(f"{network.name} needs larger memories than the default: {', '.join(larger)}.")

@@ -10,9 +10,11 @@ import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.binary import BinaryConv
+from celosia.host.models.ir import Network
 from celosia.host.pack.binary_layers import ArrangedLayer, arrange, engine_of
 from celosia.host.pack.bits import Words, pack_lanes
-from celosia.host.pack.step import MAX_VECTORS, Place, Step
+from celosia.host.pack.chain import Chain, OffsetStep, check_chain
+from celosia.host.pack.step import MAX_VECTORS, Place
 from celosia.hw.binary.layer import tensor_address_width
 from celosia.hw.binary.timing import LEAST_DRAIN_CYCLES
 from celosia.hw.config import AcceleratorConfig
@@ -20,6 +22,7 @@ from celosia.hw.config import AcceleratorConfig
 __all__ = [
     "activation_offset",
     "arrange",
+    "arrange_network",
     "loads",
     "most_vectors",
     "pack_inputs",
@@ -32,6 +35,18 @@ __all__ = [
 _VALUE_BITS = 48  # of a sum that are looked at: more than any has
 
 
+def arrange_network(config: AcceleratorConfig, network: Network, options: None = None) -> Chain:
+    """Check and arrange a network.
+
+    Raises
+    ------
+    CompileError
+        It is no chain, a layer is of another kind, or its integers do not fit the engine's widths.
+    """
+    check_chain(network)
+    return Chain(config, network, arrange(config, network.layers, options))
+
+
 def ring_words(config: AcceleratorConfig) -> int:
     """Return the weight words that streamed folds should have: half the memory, in two halves that take turns."""
     return config.weight_depth // 2
@@ -42,7 +57,7 @@ def most_vectors(layer: ArrangedLayer, place: Place) -> int:  # noqa: ARG001
     return MAX_VECTORS
 
 
-def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[Step]:  # noqa: ARG001
+def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[OffsetStep]:  # noqa: ARG001
     """Return the steps that load resident weights: none, they are written."""
     return []
 
@@ -54,7 +69,7 @@ def activation_offset(config: AcceleratorConfig, dtype: str) -> int:  # noqa: AR
 
 def steps(
     config: AcceleratorConfig, layers: Sequence[ArrangedLayer], vectors: int, places: Sequence[Place]
-) -> list[list[Step]]:
+) -> list[list[OffsetStep]]:
     """Return the steps of each layer on some activation vectors.
 
     A resident layer takes one step, a streamed one as many as it takes to have each one's weights in half of the ring.
@@ -65,7 +80,7 @@ def steps(
     CompileError
         The folds that fill an activation word do not fit half of the ring.
     """
-    result: list[list[Step]] = []
+    result: list[list[OffsetStep]] = []
     streamed = 0
     for layer, place in zip(layers, places, strict=True):
         if not place.stream:
@@ -106,7 +121,7 @@ def _step(
     address: int,
     *,
     stream: bool,
-) -> Step:
+) -> OffsetStep:
     """Return the step that does some folds of a layer, its weights from `address` on."""
     engine, (begin, end) = layer.engine, folds
     lanes = engine.resolved_post_lanes
@@ -138,7 +153,7 @@ def _step(
         "load_ahead": 1,
     }
     done_channels = begin * engine.pes
-    return Step(
+    return OffsetStep(
         fields=fields,
         images={"parameters": ("parameters", pack_lanes(parameters.reshape(-1, lanes), engine.parameter_width), 1)},
         weights=pack_weights(layer, begin, end),

@@ -10,17 +10,28 @@ import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.compressed import CompressedDense
+from celosia.host.models.ir import Network
 from celosia.host.pack.bits import Words, pack_lanes, unpack_lanes
+from celosia.host.pack.chain import Chain, OffsetStep, check_chain
 from celosia.host.pack.encode import encode_tile, symbol_lengths
 from celosia.host.pack.entries import Entries
-from celosia.host.pack.sparse_layers import ArrangedLayer, Tile, arrange, check_dtype, engine_of, rounding_bias
-from celosia.host.pack.step import MAX_VECTORS, Place, Step
+from celosia.host.pack.sparse_layers import (
+    ArrangedLayer,
+    SparseOptions,
+    Tile,
+    arrange,
+    check_dtype,
+    engine_of,
+    rounding_bias,
+)
+from celosia.host.pack.step import MAX_VECTORS, Place
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.sparse.config import SparseConfig
 
 __all__ = [
     "activation_offset",
     "arrange",
+    "arrange_network",
     "loads",
     "most_vectors",
     "pack_inputs",
@@ -47,6 +58,18 @@ class StepDetail:
     symbol_lengths: np.ndarray | None = None
 
 
+def arrange_network(config: AcceleratorConfig, network: Network, options: SparseOptions | None = None) -> Chain:
+    """Check and arrange a network.
+
+    Raises
+    ------
+    CompileError
+        It is no chain, a layer is of another kind, or its integers do not fit the engine's widths.
+    """
+    check_chain(network)
+    return Chain(config, network, arrange(config, network.layers, options))
+
+
 def ring_words(config: AcceleratorConfig) -> int:
     """Return the weight words that streamed tiles should have: half the memory, in two halves that take turns."""
     return config.weight_depth // 2
@@ -60,7 +83,7 @@ def most_vectors(layer: ArrangedLayer, place: Place) -> int:
 
 def steps(
     config: AcceleratorConfig, layers: Sequence[ArrangedLayer], vectors: int, places: Sequence[Place]
-) -> list[list[Step]]:
+) -> list[list[OffsetStep]]:
     """Return the steps of each layer on some activation vectors.
 
     A resident layer takes a step per tile. A streamed tile that does not fit half of the ring is cut into pieces of
@@ -68,7 +91,7 @@ def steps(
     is loaded while the one before is at work.
     """
     engine = engine_of(config)
-    result: list[list[Step]] = []
+    result: list[list[OffsetStep]] = []
     streamed = 0
     for layer, place in zip(layers, places, strict=True):
         address, result_of_layer = place.address, []
@@ -97,7 +120,7 @@ def _step(
     entries: Entries,
     address: int,
     stream: bool,
-) -> Step:
+) -> OffsetStep:
     """Return the step that does some activation words of a tile, its entries from `address` on."""
     engine, (begin, end) = engine_of(config), piece
     ends = end == layer.input_words
@@ -105,7 +128,7 @@ def _step(
         load = _load(engine, entries, address, layer.options.encode)
     else:
         load = _Load(weights=None if layer.options.encode else pack_entries(engine, entries))
-    return Step(
+    return OffsetStep(
         fields={
             "source_pitch": layer.input_words,
             "source_words": end - begin,
@@ -134,7 +157,7 @@ def _step(
     )
 
 
-def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[Step]:
+def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[OffsetStep]:
     """Return the steps that load resident weights Huffman-coded, a tile each; none where they are written."""
     engine = engine_of(config)
     result = []
@@ -145,7 +168,7 @@ def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Se
                 load = _load(engine, tile.entries, address, encode=True)
                 nothing = dict.fromkeys(_NO_WORK, 0)
                 result.append(
-                    Step(
+                    OffsetStep(
                         fields={**nothing, "vectors": 1, "queue_limit": 1, **load.fields},
                         images={"tables": ("codebooks", load.tables, 1)},
                         weights=load.weights,

@@ -1,214 +1,35 @@
-"""Packs dense layers for the systolic engine: weights in the order of use, parameters, activations, descriptors.
+"""Packs networks for the systolic engine: dense layers, convolutions, pooling, additions, and what lies between.
 
-Notation: M activation vectors, K inputs, N outputs; tiles of `rows` × `cols`.
+The parts: `systolic_layout` (how tensors lie in words); `systolic_product`, `systolic_lowering` and `systolic_pool`
+(what is computed for a layer); `systolic_tiles` (how that is cut); `systolic_variants` and `systolic_graph` (where
+tensors are); `systolic_windows` (descriptors); `systolic_weights` (weights, parameters, tables).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from celosia.host.errors import CompileError
-from celosia.host.models.integers import integer_range
-from celosia.host.models.ir import Dense
+from celosia.host.models.elementwise import Add
+from celosia.host.models.ir import Network
+from celosia.host.pack import systolic_product as product
 from celosia.host.pack.bits import Words, pack_lanes, unpack_lanes
-from celosia.host.pack.step import MAX_VECTORS, Place, Step
+from celosia.host.pack.step import MAX_VECTORS, Location, Operation, Place, Step, StoredTensor
+from celosia.host.pack.systolic_graph import INPUT, Stored, Work, best_graph, offsets
+from celosia.host.pack.systolic_layout import Layout
+from celosia.host.pack.systolic_product import Product, offsets_of
+from celosia.host.pack.systolic_weights import lane_parameters, pack_parameters, pack_table, pack_weights, summands
+from celosia.host.pack.systolic_windows import Walk, pixel_by_pixel, rectangles, requantization, step_beats, walk
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.post.parameters import rounding_code
 from celosia.hw.systolic.config import SystolicConfig
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ArrangedLayer:
-    """A dense layer and how many memory words its vectors and weights take.
-
-    Parameters
-    ----------
-    layer : Dense
-    input_words, output_words : int
-        Words of an activation vector.
-    weight_words : int
-        Weight words: one for each row of each N tile, none for padding rows.
-    """
-
-    layer: Dense
-    input_words: int
-    output_words: int
-    weight_words: int
-
-    @property
-    def name(self) -> str:
-        """Name of the layer."""
-        return self.layer.name
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(K, N): inputs and outputs."""
-        return self.layer.weights.shape
-
-    @property
-    def work(self) -> int:
-        """Multiplications of a vector."""
-        return self.layer.macs
-
-    @property
-    def windows(self) -> int:
-        """Activation vectors of an input of the network: one."""
-        return 1
-
-
-def arrange(config: AcceleratorConfig, layers: Sequence[object], options: None = None) -> list[ArrangedLayer]:
-    """Check a chain of layers.
-
-    Raises
-    ------
-    CompileError
-        A layer is of another kind, or its integers do not fit the engine's widths.
-    """
-    assert options is None, "the systolic engine leaves nothing to choose"
-    engine = _engine(config)
-    checked = [check_layer(engine, layer) for layer in layers]
-    return [
-        ArrangedLayer(
-            layer=layer,
-            input_words=vector_words(engine, layer.weights.shape[0]),
-            output_words=vector_words(engine, layer.weights.shape[1]),
-            weight_words=layer.weights.shape[0] * -(-layer.weights.shape[1] // engine.cols),
-        )
-        for layer in checked
-    ]
-
-
-def _engine(config: AcceleratorConfig) -> SystolicConfig:
-    assert isinstance(config.engine, SystolicConfig)
-    return config.engine
-
-
-def most_vectors(layer: ArrangedLayer, place: Place) -> int:  # noqa: ARG001
-    """Return how many vectors a layer takes at a time: any number."""
-    return MAX_VECTORS
-
-
-def steps(
-    config: AcceleratorConfig, layers: Sequence[ArrangedLayer], vectors: int, places: Sequence[Place]
-) -> list[list[Step]]:
-    """Return the steps of each layer on some activation vectors: one."""
-    return [[_step(config, layer, vectors, place)] for layer, place in zip(layers, places, strict=True)]
-
-
-def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[Step]:  # noqa: ARG001
-    """Return the steps that load resident weights: none, they are written."""
-    return []
-
-
-def _step(config: AcceleratorConfig, layer: ArrangedLayer, vectors: int, place: Place) -> Step:
-    engine = _engine(config)
-    fields = layer_fields(engine, layer.layer, vectors, weights_stream=place.stream)
-    return Step(
-        fields={**fields, "weights": place.address},
-        images={"parameters": ("parameters", pack_parameters(engine, layer.layer), 1)},
-        weights=pack_weights(engine, layer.layer.weights),
-        passes=fields["blocks"],
-    )
-
-
-def vector_words(engine: SystolicConfig, channels: int) -> int:
-    """Return the memory words of one activation vector."""
-    return -(-channels // engine.rows)
+from celosia.hw.systolic.layer import Mode
 
 
 def ring_words(config: AcceleratorConfig) -> int:
     """Return the words that a ring for streamed weights should have: one tile arrives while one is loaded."""
     return 2 * _engine(config).rows
-
-
-def pack_weights(engine: SystolicConfig, weights: np.ndarray) -> Words:
-    """Pack a weight matrix in the order in which the loader reads it.
-
-    N tile by N tile, in it K tile by K tile, in it the last row first, because the row loaded first is shifted
-    farthest.
-
-    Parameters
-    ----------
-    weights : ndarray (K, N), any integer type
-        Values within `engine.weight_range`.
-
-    Returns
-    -------
-    ndarray of uint32, (weight_words, 32-bit words of a memory word)
-    """
-    K, N = weights.shape
-    tiles = -(-N // engine.cols)
-    padded = np.zeros((K, tiles * engine.cols), dtype=weights.dtype)
-    padded[:, :N] = weights
-    tile_start = np.arange(K) // engine.rows * engine.rows
-    tile_end = np.minimum(tile_start + engine.rows, K)
-    order = tile_start + tile_end - 1 - np.arange(K)
-    by_tile = padded[order].reshape(K, tiles, engine.cols).transpose(1, 0, 2)
-    return pack_lanes(by_tile.reshape(tiles * K, engine.cols), engine.weight_width)
-
-
-def pack_parameters(engine: SystolicConfig, layer: Dense) -> Words:
-    """Pack the requantizers' parameters, a group of `post_lanes` channels to a word."""
-    bias = folded_bias(engine, layer)
-    return engine.parameter_layout.encode(bias=bias, multiplier=layer.multiplier, shift=layer.shift)
-
-
-def pack_inputs(config: AcceleratorConfig, layer: ArrangedLayer, values: np.ndarray) -> Words:
-    """Pack a layer's inputs: (M, K) integers of its input type to (M · words of a vector, …), missing lanes 0."""
-    engine = _engine(config)
-    M, K = values.shape
-    words = layer.input_words
-    padded = np.zeros((M, words * engine.rows), dtype=np.int64)
-    padded[:, :K] = values + _offset(engine, layer.layer.input_dtype)
-    return pack_lanes(padded.reshape(M * words, engine.rows), engine.activation_width)
-
-
-def unpack_outputs(config: AcceleratorConfig, layer: ArrangedLayer, words: Words) -> np.ndarray:
-    """Return a layer's outputs, integers of its output type: int64, (M, N)."""
-    engine = _engine(config)
-    lanes = unpack_lanes(words, engine.rows, engine.activation_width, signed=engine.activation_signed)
-    vectors = lanes.reshape(-1, layer.output_words * engine.rows)
-    return vectors[:, : layer.shape[1]] - _offset(engine, layer.layer.output_dtype)
-
-
-def layer_fields(engine: SystolicConfig, layer: Dense, M: int, *, weights_stream: bool) -> dict[str, int]:
-    """Return the descriptor fields of a layer on M activation vectors, all but the addresses.
-
-    See `celosia.hw.systolic.layer` for their meaning.
-    """
-    K, N = layer.weights.shape
-    rows = block_rows(engine, M, weights_stream=weights_stream)
-    blocks, k_tiles, n_tiles = -(-M // rows), -(-K // engine.rows), -(-N // engine.cols)
-    offset = _offset(engine, layer.output_dtype)
-    return {
-        "blocks": blocks,
-        "block_rows": rows,
-        "last_block_rows": M - (blocks - 1) * rows,
-        "k_tiles": k_tiles,
-        "k_edge": K - (k_tiles - 1) * engine.rows,
-        "n_tiles": n_tiles,
-        "n_edge": -(-(N - (n_tiles - 1) * engine.cols) // engine.resolved_post_lanes),
-        "source_pitch": k_tiles,
-        "destination_pitch": vector_words(engine, N),
-        "weights_stream": int(weights_stream),
-        "rounding": rounding_code(layer.rounding),
-        "zero_point": layer.output_zero_point + offset,
-        "minimum": layer.minimum + offset,
-        "maximum": layer.maximum + offset,
-    }
-
-
-def block_rows(engine: SystolicConfig, M: int, *, weights_stream: bool) -> int:
-    """Choose how many activation vectors go through a tile at a time.
-
-    The next tile takes `rows` cycles to load: a block of twice that hides it, and is short to drain when it is a
-    layer's last. Half of the accumulators leaves room to drain one block while the next is summed; equal blocks leave
-    no short one at the end. Streamed weights would be sent again for every block: there a block takes all the
-    accumulators.
-    """
-    most = engine.accumulator_rows if weights_stream else min(2 * engine.rows, engine.accumulator_rows // 2)
-    return -(-M // -(-M // most))
 
 
 def activation_offset(config: AcceleratorConfig, dtype: str) -> int:
@@ -219,57 +40,241 @@ def activation_offset(config: AcceleratorConfig, dtype: str) -> int:
     CompileError
         The type is wider than the engine's activations.
     """
-    return _offset(_engine(config), dtype)
+    return product.activation_offset(_engine(config), dtype)
 
 
-def _offset(engine: SystolicConfig, dtype: str) -> int:
-    low, high = integer_range(dtype)
-    smallest, largest = engine.activation_range
-    if smallest <= low and high <= largest:
-        return 0
-    if high - low <= largest - smallest:
-        return smallest - low
-    raise CompileError(
-        f"activation_width={engine.activation_width} is too narrow for {dtype} activations; make it wider."
-    )
-
-
-def folded_bias(engine: SystolicConfig, layer: Dense) -> np.ndarray:
-    """Return the bias that also takes away the zero point of the inputs: int64, (N,)."""
-    zero_point = layer.input_zero_point + _offset(engine, layer.input_dtype)
-    return layer.bias - zero_point * layer.weights.astype(np.int64).sum(axis=0)
-
-
-def check_layer(engine: SystolicConfig, layer: object) -> Dense:
-    """Return the layer if the engine computes it exactly.
+def arrange_network(config: AcceleratorConfig, network: Network, options: None = None) -> "SystolicArrangement":
+    """Check and arrange a network, in the way that takes the fewest cycles.
 
     Raises
     ------
     CompileError
-        It is of another kind, or its integers do not fit the engine's widths.
+        A layer is of another kind, its integers do not fit the engine's widths, or a tensor cannot lie as it is needed.
     """
-    name = getattr(layer, "name", "?")
-    if not isinstance(layer, Dense):
-        raise CompileError(f"layer {name!r} is a {type(layer).__name__}; the systolic engine takes dense layers.")
-    low, high = int(layer.weights.min()), int(layer.weights.max())
-    if low < engine.weight_range[0] or high > engine.weight_range[1]:
-        raise CompileError(
-            f"layer {name!r} has weights from {low} to {high}; weight_width={engine.weight_width} holds "
-            f"{engine.weight_range[0]} to {engine.weight_range[1]}."
+    assert options is None, "the systolic engine leaves nothing to choose"
+    return SystolicArrangement(config, network)
+
+
+def _engine(config: AcceleratorConfig) -> SystolicConfig:
+    assert isinstance(config.engine, SystolicConfig)
+    return config.engine
+
+
+class SystolicArrangement:
+    """A network as an :class:`celosia.host.pack.step.Arrangement`.
+
+    Attributes
+    ----------
+    graph : celosia.host.pack.systolic_graph.Graph
+        How tensors lie, and what is done.
+    """
+
+    def __init__(self, config: AcceleratorConfig, network: Network) -> None:
+        self._config, self._network, self._engine = config, network, _engine(config)
+        self.graph = best_graph(self._engine, network)
+        self.operations: Sequence[Operation] = [work.operation for work in self.graph.works]
+        self.buffers: Sequence[int] = self.graph.buffers
+        self.input, self.output = INPUT, self.graph.output
+        self.tensors = [
+            StoredTensor(buffer=stored.buffer, after=after)
+            for stored, after in zip(self.graph.stored, self.graph.after, strict=True)
+        ]
+        on_host = range(self.graph.count, len(network.layers))
+        self.reasons = self.graph.reasons | dict.fromkeys(on_host, "computed by the host from the engine's results")
+        self._tables, self._table_of = self._lookup_tables()
+        self._address = (1 << next(field.width for field in config.layer_fields if field.name == "source")) - 1
+
+    def arranged(self, layer: int) -> Any:  # noqa: ARG002
+        """Return nothing: golden and cycle model depend on the layer and the descriptors alone."""
+        return None
+
+    def most_vectors(self, places: Sequence[Place]) -> int:  # noqa: ARG002
+        """Return any number for dense layers and those that compute each element for itself, else 1."""
+        grids = [stored.layout.grid for work in self.graph.works for stored in (*work.sources, work.destination)]
+        kernels = [work.product.window.kernel for work in self.graph.works if work.product is not None]
+        return MAX_VECTORS if {*grids, *kernels} == {(1, 1)} else 1
+
+    def loads(self, places: Sequence[Place]) -> list[Step]:  # noqa: ARG002
+        """Return the steps that load resident weights: none, they are written."""
+        return []
+
+    def _lookup_tables(self) -> tuple[list[np.ndarray], dict[int, int]]:
+        """Return the tables that additions need, equal ones once, and by number of the work that of its first one."""
+        tables: list[np.ndarray] = []
+        numbers: dict[int, int] = {}
+        for index, work in enumerate(self.graph.works):
+            if work.addition is None:
+                continue
+            offset = offsets_of(self._engine, work.addition)[0]
+            width = self._engine.activation_width
+            pair = [summands(work.addition, operand, offset, width) for operand in (0, 1)]
+            _check_summands(self._engine, work.addition, pair)
+            known = [
+                number
+                for number in range(len(tables) - 1)
+                if all(np.array_equal(tables[number + operand], pair[operand]) for operand in (0, 1))
+            ]
+            if not known:
+                shared = bool(tables) and np.array_equal(tables[-1], pair[0])
+                known = [len(tables) - shared]
+                tables += pair[int(shared) :]
+            numbers[index] = known[0]
+        if len(tables) > self._engine.lookup_tables:
+            names = [work.operation.name for work in self.graph.works if work.addition is not None]
+            raise CompileError(
+                f"layer {names[0]!r} and others like it add tensors, for which they need {len(tables)} lookup tables; "
+                f"the engine has {self._engine.lookup_tables}, set lookup_tables={len(tables)} or higher."
+            )
+        return tables, numbers
+
+    @property
+    def lookup_tables(self) -> int:
+        """Lookup tables that are needed."""
+        return len(self._tables)
+
+    def steps(self, vectors: int, places: Sequence[Place], locations: Sequence[Location]) -> list[list[Step]]:
+        """Return the steps of each operation."""
+        result = []
+        for index, (work, place) in enumerate(zip(self.graph.works, places, strict=True)):
+            if work.addition is not None:
+                result.append([self._addition(index, work, work.addition, vectors, locations)])
+            else:
+                result.append(self._products(work, vectors, place, locations))
+        return result
+
+    def _several(self, stored: Stored, vectors: int) -> Layout:
+        """Return how a tensor lies with all inputs of an iteration: pixels of one line, a buffer's words apart."""
+        pitch = self.graph.buffers[stored.buffer]
+        return stored.layout if vectors == 1 else replace(stored.layout, pitches=(pitch, pitch))
+
+    def _products(self, work: Work, vectors: int, place: Place, locations: Sequence[Location]) -> list[Step]:
+        """Return a step for each rectangle and run of a product."""
+        made, tiling, (stored,) = work.product, work.tiling, work.sources
+        assert made is not None
+        assert tiling is not None
+        if vectors > 1:
+            made = _of_vectors(made, vectors)
+        source, destination = self._several(stored, vectors), self._several(work.destination, vectors)
+        weights = [pack_weights(self._engine, made, tiling, run, source) for run in tiling.runs]
+        firsts = np.cumsum([0, *map(len, weights)])[:-1] + place.address
+        sent = False
+        steps = []
+        for part in made.parts:
+            parameters = [pack_parameters(self._engine, made, part, tiling, run, source) for run in tiling.runs]
+            for rectangle in rectangles(part, made.window.out_size):
+                for number, run in enumerate(tiling.runs):
+                    walked = walk(self._engine, made, tiling, run, rectangle, source, destination, stream=place.stream)
+                    fields = {
+                        **walked.fields,
+                        **self._addresses(walked, stored, work.destination, locations),
+                        **requantization(made.rounding, made.zero_point, made.minimum, made.maximum),
+                        "mode": int(tiling.mode),
+                        "table": 0,
+                        "weights_stream": int(place.stream),
+                        "weights": 0 if place.stream else int(firsts[number]),
+                    }
+                    steps.append(
+                        Step(
+                            fields=fields,
+                            images={"parameters": ("parameters", parameters[number], 1)},
+                            weights=weights[number] if place.stream or not sent else None,
+                            passes=fields["blocks"],
+                            read_words=step_beats(fields),
+                            written_words=self._written(fields),
+                        )
+                    )
+                sent = True
+        return steps
+
+    def _written(self, fields: Mapping[str, int]) -> int:
+        """Return the words that a step writes."""
+        vectors = ((fields["blocks"] - 1) * fields["block_rows"] + fields["last_block_rows"]) // fields["pool"]
+        groups = (fields["n_tiles"] - 1) * fields["n_groups"] + fields["n_edge"]
+        return vectors * -(-groups // self._engine.write_lanes)
+
+    def _addition(self, index: int, work: Work, layer: Add, vectors: int, locations: Sequence[Location]) -> Step:
+        """Return the step of an addition; the first one brings all tables."""
+        first, second = work.sources
+        source, destination = self._several(first, vectors), self._several(work.destination, vectors)
+        distance = locations[second.buffer].address + second.offset - locations[first.buffer].address - first.offset
+        size = source.grid if vectors == 1 else (1, vectors)
+        walked = pixel_by_pixel(self._engine, source, destination, size, distance)
+        offset = offsets_of(self._engine, layer)[1]
+        clamp = layer.output_zero_point + offset, layer.minimum + offset, layer.maximum + offset
+        parameters = lane_parameters(
+            self._engine,
+            source,
+            *(
+                np.full(layer.shape[-1], value, dtype=np.int64)
+                for value in (0, layer.output_multiplier, layer.output_shift)
+            ),
         )
-    try:
-        offset = _offset(engine, layer.input_dtype)
-        _offset(engine, layer.output_dtype)
-    except CompileError as error:
-        raise CompileError(f"layer {name!r}: {error}") from None
-    ends = [layer.weights.astype(np.int64) * (end + offset) for end in integer_range(layer.input_dtype)]
-    bias = folded_bias(engine, layer)
-    least = min(int(np.minimum(*ends).sum(axis=0).min()), int(bias.min()))
-    most = max(int(np.maximum(*ends).sum(axis=0).max()), int(bias.max()))
+        images: dict[str, tuple[str, Words | None, int]] = {"parameters": ("parameters", parameters, 1)}
+        if index == min(self._table_of):
+            tables = np.concatenate([pack_table(self._engine, table) for table in self._tables])
+            images["table"] = ("tables", tables, 1)  # from address 0 on, and this is number 0
+        fields = {
+            **walked.fields,
+            **self._addresses(walked, first, work.destination, locations),
+            **requantization(layer.rounding, *clamp),
+            "mode": int(Mode.LOOKUP),
+            "table": self._table_of[index],
+            "weights_stream": 0,
+            "weights": 0,
+        }
+        return Step(
+            fields=fields,
+            images=images,
+            weights=None,
+            read_words=step_beats(fields),
+            written_words=self._written(fields),
+        )
+
+    def _addresses(
+        self, walked: Walk, source: Stored, destination: Stored, locations: Sequence[Location]
+    ) -> dict[str, int]:
+        """Return the addresses of a step, and its steps from address to address as memory counts them: modulo."""
+        taken, given = locations[source.buffer], locations[destination.buffer]
+        return {
+            "source_is_activations": int(taken.memory == "activations"),
+            "source": (taken.address + source.offset + walked.source_offset) & self._address,
+            "destination_is_outputs": int(given.memory == "outputs"),
+            "destination": given.address + destination.offset + walked.destination_offset,
+            **{name: value & self._address for name, value in walked.fields.items() if name.endswith("_step")},
+        }
+
+    def pack_inputs(self, values: np.ndarray) -> Words:
+        """Turn inputs (n, elements) into words; lanes without an element are 0, or where they pad, the zero point."""
+        layout, lanes = self.graph.stored[0].layout, self._engine.rows
+        offset = offsets(self._engine, self._network, 0)
+        words = self.buffers[INPUT]
+        flat = np.zeros((len(values), words * lanes), dtype=np.int64)
+        flat[:, layout.padding] = self._network.input_zero_point + offset
+        flat[:, layout.positions] = values + offset
+        return pack_lanes(flat.reshape(-1, lanes), self._engine.activation_width)
+
+    def unpack(self, tensor: int, words: Words) -> np.ndarray:
+        """Return a tensor of the network from the words of its buffer: int64, (vectors, elements)."""
+        stored, engine = self.graph.stored[tensor], self._engine
+        values = unpack_lanes(words, engine.rows, engine.activation_width, signed=engine.activation_signed)
+        flat = values.reshape(-1, self.buffers[stored.buffer] * engine.rows)
+        return flat[:, stored.offset * engine.rows + stored.layout.positions] - offsets(engine, self._network, tensor)
+
+
+def _of_vectors(made: Product, vectors: int) -> Product:
+    """Return a product of one pixel for many of them, in one line."""
+    window = replace(made.window, in_size=(1, vectors), out_size=(1, vectors))
+    return replace(made, window=window, parts=tuple(replace(part, cols=(0, vectors)) for part in made.parts))
+
+
+def _check_summands(engine: SystolicConfig, layer: Add, tables: Sequence[np.ndarray]) -> None:
+    """Refuse sums that the accumulators do not hold."""
+    least, most = (sum(int(function(table)) for table in tables) for function in (np.min, np.max))
+    ends = [int(function(table)) for table in tables for function in (np.min, np.max)]
+    least, most = min(least, *ends), max(most, *ends)
     limit = 1 << (engine.resolved_accumulator_width - 1)
     if least < -limit or most >= limit:
         raise CompileError(
-            f"layer {name!r} can reach accumulators or biases from {least} to {most}; "
-            f"accumulator_width={engine.resolved_accumulator_width} holds {-limit} to {limit - 1}."
+            f"layer {layer.name!r} can reach sums from {least} to {most}; accumulator_width="
+            f"{engine.resolved_accumulator_width} holds {-limit} to {limit - 1}."
         )
-    return layer

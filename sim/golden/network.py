@@ -1,6 +1,7 @@
 """Whole networks, bit-exactly and without an engine: every tensor that their layers make."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +36,9 @@ LAYERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
 """Class of a layer, by name because this folder needs nothing of the host's → what computes it."""
 
 
-def tensors(network: Any, inputs: np.ndarray) -> list[np.ndarray]:
+def tensors(
+    network: Any, inputs: np.ndarray, computes: Sequence[Callable[..., np.ndarray] | None] | None = None
+) -> list[np.ndarray]:
     """Return the inputs of a network and what each of its layers makes of them.
 
     Parameters
@@ -43,6 +46,8 @@ def tensors(network: Any, inputs: np.ndarray) -> list[np.ndarray]:
     network : celosia.host.models.ir.Network
     inputs : ndarray (M, *shape of the first layer's input), integers of the network's input type
         With channels last.
+    computes : sequence of callable or None
+        For each layer what computes it from its inputs, where that is not the function of its class in `LAYERS`.
 
     Returns
     -------
@@ -55,11 +60,23 @@ def tensors(network: Any, inputs: np.ndarray) -> list[np.ndarray]:
         If a layer is of a kind that is not known.
     """
     made = [inputs.astype(np.int64)]
-    for layer, taken in zip(network.layers, network.all_sources, strict=True):
-        kind = type(layer).__name__
-        if kind not in LAYERS:
-            raise TypeError(f"layer {layer.name!r} is a {kind}; the golden model has {', '.join(LAYERS)}.")
+    for index, (layer, taken) in enumerate(zip(network.layers, network.all_sources, strict=True)):
+        compute = (computes[index] if computes else None) or function_of(layer)
         shapes = getattr(layer, "input_shapes", (layer.input_shape,))
         given = [made[source].reshape(len(inputs), *shape) for source, shape in zip(taken, shapes, strict=True)]
-        made.append(LAYERS[kind](layer, *given).reshape(len(inputs), *layer.output_shape))
+        made.append(compute(*given).reshape(len(inputs), *layer.output_shape))
     return made
+
+
+def function_of(layer: Any) -> Callable[..., np.ndarray]:
+    """Return the function from a layer's inputs (M, …) to its outputs.
+
+    Raises
+    ------
+    TypeError
+        If a layer is of a kind that is not known.
+    """
+    kind = type(layer).__name__
+    if kind not in LAYERS:
+        raise TypeError(f"layer {layer.name!r} is a {kind}; the golden model has {', '.join(LAYERS)}.")
+    return partial(LAYERS[kind], layer)

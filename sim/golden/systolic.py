@@ -50,8 +50,3 @@ def run_layer(arranged: Any, x: np.ndarray, engine: Any = None) -> np.ndarray:  
         minimum=layer.minimum,
         maximum=layer.maximum,
     )
-
-
-def useful_macs(arranged: Any, x: np.ndarray) -> int:
-    """Return the multiplications that a layer needs for (M, K) inputs: M · K · N."""
-    return len(x) * arranged.layer.macs
