@@ -112,6 +112,7 @@ def _layer_plans(
         steps = [step for number in mine for step in all_steps[number]]
         streams = [step for number in mine if places[number].stream for step in all_steps[number]]
         M, K, N = operations[-1].shape if operations else (0, 0, 0)
+        read = [step.weight_read_words for step in steps]
         sent = sum(len(step.weights) * step.passes for step in streams if step.weights is not None)
         plans.append(
             LayerPlan(
@@ -127,7 +128,8 @@ def _layer_plans(
                 macs=vectors * layer.macs,
                 read_bytes=int(sum(step.read_words for step in steps) * word_bytes),
                 written_bytes=int(sum(step.written_words for step in steps) * word_bytes),
-                streamed_bytes=int(sent * weight_bytes),
+                streamed_words=sent,
+                weight_read_bytes=None if None in read else int(sum(read) * weight_bytes),
                 reason=_reason(arrangement, index, operations, [places[number] for number in mine]),
             )
         )

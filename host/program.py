@@ -59,8 +59,10 @@ class LayerPlan:
         Multiply-accumulates of one iteration.
     read_bytes, written_bytes : int
         Of activations, in one iteration.
-    streamed_bytes : int
-        Of weights that stream, in one iteration.
+    streamed_words : int
+        Weight words that one iteration takes from the stream.
+    weight_read_bytes : int or None
+        Of weights that the engine reads in one iteration; None if that depends on the inputs.
     reason : str
         Where the weights are, what else was chosen, and why.
     """
@@ -77,7 +79,8 @@ class LayerPlan:
     macs: int
     read_bytes: int
     written_bytes: int
-    streamed_bytes: int
+    streamed_words: int
+    weight_read_bytes: int | None
     reason: str
 
     @property
@@ -168,6 +171,11 @@ class Program:
         return [step for layer in self.layers for step in layer.steps]
 
     @property
+    def device_tensors(self) -> int:
+        """Tensors of the network that are on the device: its input, and the outputs of all layers but the host's."""
+        return len(self.arrangement.tensors)
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one iteration."""
         return sum(layer.macs for layer in self.layers)
@@ -206,9 +214,9 @@ class Program:
         CompileError
             The host computes it.
         """
-        if not 0 <= index < len(self.arrangement.tensors):
+        if not 0 <= index < self.device_tensors:
             raise CompileError(
-                f"tensor {index} is not on the device, which has tensors 0 to {len(self.arrangement.tensors) - 1}."
+                f"tensor {index} is not on the device, which has tensors 0 to {self.device_tensors - 1}."
             )
         stored = self.arrangement.tensors[index]
         firsts, behind = self._step_ranges()
@@ -295,5 +303,5 @@ class Program:
 
     def unpack_outputs(self, words: Words, count: int) -> np.ndarray:
         """Turn result words into the engine's results, the network's integers: int64, (count, *output_shape)."""
-        flat = self.arrangement.unpack(len(self.arrangement.tensors) - 1, words)[:count]
+        flat = self.arrangement.unpack(self.device_tensors - 1, words)[:count]
         return flat.reshape(count, *self.output_shape)

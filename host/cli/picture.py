@@ -1,8 +1,9 @@
 """A picture of a schedule: when each layer runs and what its cycles go to, and how near it is to the limits."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from celosia.host.errors import CelosiaError
 
@@ -17,7 +18,7 @@ COLORS = {
     "fetch": "#777777",
 }
 OTHER = "#bbbbbb"
-NAMED = 24  # points of the roofline that have a number beside them
+CLOSE = 10  # points of the roofline nearer than e^(1/10) times share their numbers
 SUFFIXES = (".svg", ".png", ".pdf")
 
 
@@ -39,16 +40,25 @@ def check_picture(path: Path) -> None:
 
 
 def draw_schedule(
-    path: Path, reports: Sequence[Mapping[str, Any]], *, title: str, peak: int, bytes_per_cycle: float
+    file: IO[bytes],
+    reports: Sequence[Mapping[str, Any]],
+    *,
+    suffix: str,
+    iterations: int,
+    title: str,
+    peak: int,
+    bytes_per_cycle: float,
 ) -> None:
-    """Draw the layers of an iteration on a time line, and in a roofline below.
+    """Draw the layers on a time line, and in a roofline below if it is known what they read.
 
     Parameters
     ----------
-    path : Path
-        A .svg, .png or .pdf file.
+    file : binary file
     reports : sequence of mapping
-        From `celosia.host.cli.layers.layer_reports`, all of one inference or more.
+        From `celosia.host.cli.layers.layer_reports`: cycles of all iterations, MACs and bytes of one.
+    suffix : str
+        Kind of picture: .svg, .png or .pdf.
+    iterations : int
     title : str
         What ran, on what.
     peak : int
@@ -59,12 +69,14 @@ def draw_schedule(
     from matplotlib.figure import Figure
 
     shown = [report for report in reports if report["cycles"]]
-    figure = Figure(figsize=(11, 3.6 + 0.3 * len(shown)), layout="constrained")
+    heights = [max(0.3 * len(shown), 1.5), *[3.0] * all(report["weight_read_bytes"] is not None for report in shown)]
+    figure = Figure(figsize=(11, 0.6 + sum(heights)), layout="constrained")
     figure.suptitle(title)
-    above, below = figure.subplots(2, 1, height_ratios=[max(0.3 * len(shown), 1.5), 3])
-    _draw_timeline(above, shown)
-    _draw_roofline(below, shown, peak, bytes_per_cycle)
-    figure.savefig(path, dpi=150)
+    axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    _draw_timeline(axes[0], shown)
+    for roofline in axes[1:]:
+        _draw_roofline(roofline, shown, iterations, peak, bytes_per_cycle)
+    figure.savefig(file, format=suffix.removeprefix("."), dpi=150)
 
 
 def _draw_timeline(axes: Any, reports: Sequence[Mapping[str, Any]]) -> None:
@@ -93,26 +105,34 @@ def _short(report: Mapping[str, Any]) -> str:
     return f"{name} · {report['kind']}"
 
 
-def _draw_roofline(axes: Any, reports: Sequence[Mapping[str, Any]], peak: int, bytes_per_cycle: float) -> None:
+def _draw_roofline(
+    axes: Any, reports: Sequence[Mapping[str, Any]], iterations: int, peak: int, bytes_per_cycle: float
+) -> None:
     points = [
-        (report["macs"] / moved, report["macs"] / report["cycles"], row, report["cycles"])
+        (report["macs"] / moved, iterations * report["macs"] / report["cycles"], row, report["cycles"])
         for row, report in enumerate(reports)
-        if report["macs"] and (moved := report["read_bytes"] + report["weight_bytes"])
+        if report["macs"] and (moved := report["read_bytes"] + report["weight_read_bytes"])
     ]
     ridge = peak / bytes_per_cycle
     low = min([ridge / 4, *(point[0] / 1.5 for point in points)])
     high = max([ridge * 4, *(point[0] * 1.5 for point in points)])
     axes.plot([low, ridge, high], [low * bytes_per_cycle, peak, peak], color="black", linewidth=1)
     total = sum(point[3] for point in points)
+    named: dict[tuple[int, int], list[str]] = {}
     for intensity, speed, row, cycles in points:
         axes.scatter(intensity, speed, s=20 + 400 * cycles / total, color=COLORS["compute"], alpha=0.6)
-        if len(points) <= NAMED:
-            axes.annotate(str(row), (intensity, speed), fontsize=8, xytext=(4, 4), textcoords="offset points")
+        named.setdefault((round(CLOSE * math.log(intensity)), round(CLOSE * math.log(speed))), []).append(str(row))
+    for (x, y), rows in named.items():
+        place = math.exp(x / CLOSE), math.exp(y / CLOSE)
+        axes.annotate(", ".join(rows), place, fontsize=8, xytext=(9, -9), textcoords="offset points")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("multiply-accumulates per byte of activations and weights that the engine reads; size: cycles")
     axes.set_ylabel("MACs per cycle")
-    axes.text(high, peak, f"{peak} MACs per cycle", ha="right", va="bottom", fontsize=8)
-    axes.text(low, low * bytes_per_cycle, f" {bytes_per_cycle:g} bytes per cycle", va="bottom", fontsize=8)
+    axes.set_ylim(min(speed for _, speed, *_ in points) / 2 if points else None, 2 * peak)
+    axes.text(high, 1.1 * peak, f"{peak} MACs per cycle", ha="right", va="bottom", fontsize=8)
+    middle = math.sqrt(low * ridge)
+    about = f"{bytes_per_cycle:g} bytes per cycle "
+    axes.text(middle, middle * bytes_per_cycle, about, ha="right", va="bottom", fontsize=8)
     axes.grid(visible=True, which="major", linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,7 @@
 """celosia run: a model file on an accelerator's RTL, compared with the golden model."""
 
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from celosia.host.cli.check import TensorReport, check_run, describe_wrong
 from celosia.host.cli.layers import layer_reports, show_layers
-from celosia.host.cli.machines import describe, simulated
+from celosia.host.cli.machines import describe, simulated, simulated_core
 from celosia.host.cli.mismatch import explain
 from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
+from celosia.host.cli.picture import check_picture, draw_schedule
 from celosia.host.errors import CelosiaError
 from celosia.host.files import replacing
 from celosia.host.fit import engine_for, fit_memories
@@ -61,8 +63,18 @@ def run_model(
     cols: Cols = None,
     settings: Settings = None,
     part: Annotated[
-        RunPart, typer.Option("--part", help="Simulate the whole accelerator, or its core without the link.")
-    ] = RunPart.ACCELERATOR,
+        RunPart | None,
+        typer.Option(
+            "--part", help="Simulate the whole accelerator, or its core without the link.", show_default="accelerator"
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare every tensor, layer by layer; on the core unless --part says else.")
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="Draw time line and roofline: .svg, .png or .pdf."),
+    ] = None,
     golden_only: Annotated[
         bool, typer.Option("--golden-only", help="No RTL: outputs of the golden model, cycles of the cycle model.")
     ] = False,
@@ -75,8 +87,13 @@ def run_model(
     """
     if not 0 < clock < float("inf"):
         raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
-    if output is not None:
-        check_writable(output)
+    if check and golden_only:
+        raise CelosiaError("--check compares the RTL's tensors, and --golden-only runs no RTL; leave one of them out.")
+    if picture is not None:
+        check_picture(picture)
+    for file in (output, picture):
+        if file is not None:
+            check_writable(file)
     read = read_model(model)
     name = engine or (engine_for(read) if config is None else None)
     chosen = read_config(name, file=config, rows=rows, cols=cols, settings=settings)
@@ -86,19 +103,27 @@ def run_model(
     network, integers = prepare(read, values, chosen, calibration=typical)
     if config is None:
         chosen = _fitted(network, chosen, given_names(settings))
-    outcome = _execute(network, integers, chosen, part.value, golden_only)
+    simulated_part = part or (RunPart.CORE if check else RunPart.ACCELERATOR)
+    outcome = _execute(network, integers, chosen, simulated_part.value, golden_only)
+    tensors = _check(outcome, integers) if check else []
     if output is not None:
         real = isinstance(read, FloatNetwork) or network.input_thresholds is not None
         kind = container(network.output_dtype)
         with replacing(output) as file:
             np.save(file, network.dequantize_output(outcome.results) if real else outcome.results.astype(kind))
     report = _report(outcome, model, right, clock, output)
+    report |= {"tensors": [asdict(tensor) for tensor in tensors], "picture": None if picture is None else str(picture)}
+    if picture is not None:
+        _draw(outcome, report, picture)
     if as_json:
         emit(report)
     else:
         _show(outcome, report, clock)
-    if not outcome.exact:
-        note(outcome.mismatch)
+    wrong = describe_wrong(tensors)
+    if wrong or not outcome.exact:
+        for sentence in (wrong, outcome.mismatch):
+            if sentence:
+                note(sentence)
         if outcome.outputs is not None and not outcome.bit_exact:
             explain(outcome, integers)
         raise typer.Exit(1)
@@ -129,6 +154,28 @@ def _execute(network: Network, inputs: np.ndarray, config: AcceleratorConfig, pa
     what = f"{len(inputs)} inputs through {describe(config)}"
     with simulated(part, config) as machine, working(what, log=False) as stage:
         return run(network, inputs, machine, reference, progress=lambda done, of: stage(f"{done}/{of}"))
+
+
+def _check(outcome: Outcome, inputs: np.ndarray) -> list[TensorReport]:
+    with simulated_core(outcome.program.config) as core:
+        return check_run(outcome.program, inputs, core)
+
+
+def _draw(outcome: Outcome, report: dict[str, Any], path: Path) -> None:
+    """Draw the schedule of all inputs."""
+    config, iterations = outcome.program.config, outcome.iterations
+    inputs = f"{report['inputs']} inputs" if report["inputs"] > 1 else "one input"
+    ports = config.memory("inputs").width + config.memory("weights").width
+    with replacing(path) as file:
+        draw_schedule(
+            file,
+            report["layers"],
+            suffix=path.suffix,
+            iterations=iterations,
+            title=f"{outcome.program.network.name}: {inputs} on {describe(config)}, {outcome.cycles:,} cycles",
+            peak=config.engine.pe_count,
+            bytes_per_cycle=ports / 8,
+        )
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -222,6 +269,10 @@ def _show(outcome: Outcome, report: dict[str, Any], clock: float) -> None:
     if report["accuracy"] is not None:
         grid.add_row("accuracy", f"{report['accuracy']:.2%}")
     grid.add_row("every output equals the golden model's", yes(outcome.bit_exact, "golden model only"))
+    if report["tensors"]:
+        wrong = sum(tensor["wrong"] for tensor in report["tensors"])
+        elements = sum(tensor["elements"] for tensor in report["tensors"])
+        grid.add_row("every element of every tensor does", f"{yes(not wrong, '')}, {elements:,} compared")
     unknown = "cycle model only" if outcome.outputs is None else "not compared"
     grid.add_row("every counter equals the cycle model's", yes(outcome.cycle_exact, unknown))
     grid.add_row("cycles", f"{outcome.cycles:,}")
@@ -238,5 +289,6 @@ def _show(outcome: Outcome, report: dict[str, Any], clock: float) -> None:
             "Weights stream over the link, whose pace the cycle model does not know; "
             "--part core compares every counter."
         )
-    if report["output"]:
-        show(f"outputs: {report['output']}")
+    for what in ("output", "picture"):
+        if report[what]:
+            show(f"{what}: {report[what]}")

@@ -71,6 +71,8 @@ class Step:
         What the cycle model needs to know of the weights, if anything.
     read_words, written_words : int
         Words of activations that are read and written.
+    weight_read_words : int or None
+        Words of weights that are read; None if that depends on the inputs.
     """
 
     fields: MutableMapping[str, int]
@@ -80,6 +82,7 @@ class Step:
     detail: Any = None
     read_words: int = 0
     written_words: int = 0
+    weight_read_words: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

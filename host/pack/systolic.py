@@ -181,6 +181,7 @@ class SystolicArrangement:
                             passes=fields["blocks"],
                             read_words=step_beats(fields),
                             written_words=self._written(fields),
+                            weight_read_words=_weight_rows(fields),
                         )
                     )
                 sent = True
@@ -228,6 +229,7 @@ class SystolicArrangement:
             weights=None,
             read_words=step_beats(fields),
             written_words=self._written(fields),
+            weight_read_words=0,
         )
 
     def _addresses(
@@ -278,3 +280,9 @@ def _check_summands(engine: SystolicConfig, layer: Add, tables: Sequence[np.ndar
             f"layer {layer.name!r} can reach sums from {least} to {most}; accumulator_width="
             f"{engine.resolved_accumulator_width} holds {-limit} to {limit - 1}."
         )
+
+
+def _weight_rows(fields: Mapping[str, int]) -> int:
+    """Return the rows of weights that a step loads, those of each block again."""
+    rows = (fields["k_tiles"] - 1) * fields["k_rows"] + fields["k_edge"]
+    return fields["blocks"] * fields["n_tiles"] * rows

@@ -14,9 +14,11 @@ from celosia.sim.golden.systolic import run_layer
 
 SMALL = ["--rows", "4", "--cols", "4"]
 COUNT = 30  # images
+PICTURES = (".svg", ".png", ".pdf", ".bmp")
 KEYS = {
     *("model", "engine", "config_hash", "inputs", "iterations", "bit_exact", "cycle_exact", "accuracy", "top1"),
     *("cycles", "cycles_per_input", "clock_mhz", "microseconds_per_input", "utilization", "causes", "layers", "output"),
+    *("tensors", "picture"),
 }
 
 
@@ -63,7 +65,9 @@ def files(tmp_path_factory):
 
 
 def run(files, capsys, *arguments, code=0):
-    paths = [str(files.folder / name) if name.endswith((".npz", ".npy", ".onnx")) else name for name in arguments]
+    paths = [
+        str(files.folder / name) if name.endswith((".npz", ".npy", ".onnx", *PICTURES)) else name for name in arguments
+    ]
     assert execute(["run", *paths, *SMALL]) == code, capsys.readouterr().err
     out, err = capsys.readouterr()
     return SimpleNamespace(out=out, err=err, report=json.loads(out) if "--json" in arguments and not code else None)
@@ -125,6 +129,32 @@ def test_memories_are_as_large_as_the_network_needs(files, capsys):
     assert "needs larger memories than the default: weight_depth=" in result.err
     assert "resident" in result.report["layers"][0]["weights"]
     assert result.report["cycle_exact"] is True
+
+
+def test_check_compares_every_tensor(files, capsys):
+    options = ("quantized.npz", "--input", "integers.npy", "--check")
+    report = run(files, capsys, *options, "--json").report
+    count = len(files.integers)
+    assert [(t["index"], t["shape"], t["elements"], t["wrong"]) for t in report["tensors"]] == [
+        (1, [48], 48 * count, 0),
+        (2, [32], 32 * count, 0),
+        (3, [10], 10 * count, 0),
+    ]
+    assert "every element of every tensor does" in run(files, capsys, *options).out
+    assert "leave one of them out" in run(files, capsys, *options, "--golden-only", code=2).err
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_picture(files, capsys, suffix):
+    options = ("quantized.npz", "--input", "integers.npy", "--golden-only", "--picture", f"layers.{suffix}")
+    assert run(files, capsys, *options, "--json").report["picture"].endswith(f"layers.{suffix}")
+    content = (files.folder / f"layers.{suffix}").read_bytes()
+    assert content[:64].lstrip().startswith({"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix])
+
+
+def test_picture_of_another_kind(files, capsys):
+    options = ("quantized.npz", "--input", "integers.npy", "--golden-only", "--picture", "layers.bmp")
+    assert "layers.bmp: pictures are .svg, .png, .pdf files." in run(files, capsys, *options, code=2).err
 
 
 def test_tables(files, capsys):

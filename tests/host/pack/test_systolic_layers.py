@@ -189,7 +189,7 @@ def test_streamed_weights_are_sent_for_every_block(builder, interpreter):
     assert program.weight_stream is not None
     sent = [step.fields["blocks"] * words for step, words in zip(program.steps, (3 * 9 * 8, 3 * 3 * 3), strict=True)]
     assert len(program.weight_stream) == sum(sent)
-    assert [plan.streamed_bytes for plan in program.layers] == [8 * words for words in sent]
+    assert [plan.streamed_words for plan in program.layers] == sent
     assert interpreter.check(program, made.inputs(1))
 
 

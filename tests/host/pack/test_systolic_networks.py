@@ -206,7 +206,7 @@ def test_a_plan_says_what_a_layer_takes(builder):
     assert (first.macs, second.macs, program.macs) == (294_912, 18_432, 313_344)
     assert (first.read_bytes, first.written_bytes) == (16 * 64 * 9 * 2, 16 * 64 * 2)
     assert (second.read_bytes, second.written_bytes) == (16 * 80 * 3 * 2, 16 * 64 * 2)
-    assert first.streamed_bytes == 0
+    assert first.streamed_words == 0
     assert first.reason == "resident: all 306 weight rows fit into 2048"
     assert second.reason.endswith("; 3 neighbours at a time by taps: 480 cycles")
 
