@@ -129,7 +129,7 @@ def _layer_plans(
                 read_bytes=int(sum(step.read_words for step in steps) * word_bytes),
                 written_bytes=int(sum(step.written_words for step in steps) * word_bytes),
                 streamed_words=sent,
-                weight_read_bytes=None if None in read else int(sum(read) * weight_bytes),
+                weight_read_bytes=None if None in read else int(sum(filter(None, read)) * weight_bytes),
                 reason=_reason(arrangement, index, operations, [places[number] for number in mine]),
             )
         )

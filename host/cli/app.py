@@ -8,6 +8,7 @@ import typer
 
 import celosia
 from celosia.host.cli.compress import compress_model
+from celosia.host.cli.conformance import conformance
 from celosia.host.cli.demo import demo
 from celosia.host.cli.generate import generate
 from celosia.host.cli.listing import list_engines
@@ -58,6 +59,10 @@ app.command(
         "celosia simulate --engine sparse --m 1 --k 1024 --n 1024 --density 0.1 --active 0.35",
     ),
 )(simulate)
+app.command(
+    "conformance",
+    epilog=epilog("celosia conformance vectors", "celosia conformance models --rows 8 --cols 8 --inputs 1 --json"),
+)(conformance)
 app.command(
     "generate",
     epilog=epilog(

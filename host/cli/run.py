@@ -91,9 +91,9 @@ def run_model(
         raise CelosiaError("--check compares the RTL's tensors, and --golden-only runs no RTL; leave one of them out.")
     if picture is not None:
         check_picture(picture)
-    for file in (output, picture):
-        if file is not None:
-            check_writable(file)
+    for written in (output, picture):
+        if written is not None:
+            check_writable(written)
     read = read_model(model)
     name = engine or (engine_for(read) if config is None else None)
     chosen = read_config(name, file=config, rows=rows, cols=cols, settings=settings)

@@ -1,5 +1,3 @@
-import os
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +6,8 @@ import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from celosia.host.models.litert import LiteRT
 from celosia.host.models.tflite import read_tflite_tensors
 from celosia.sim.golden.network import tensors
 
@@ -103,33 +101,10 @@ class Graph:
         return self.add("FULLY_CONNECTED", operands, output, "FullyConnectedOptions", **fields)
 
 
-class Reference:
-    """LiteRT's reference kernels; all tensors of a run can be looked at."""
-
-    def __init__(self, path: Path) -> None:
-        self._interpreter = Interpreter(
-            model_path=os.fspath(path),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
-            num_threads=1,
-        )
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-
-    def run(self, x: np.ndarray) -> np.ndarray:
-        self._interpreter.set_tensor(self._input["index"], x.reshape(self._input["shape"]))
-        self._interpreter.invoke()
-        return self.tensor(self._output)
-
-    def tensor(self, number: int) -> np.ndarray:
-        return self._interpreter.get_tensor(number)
-
-
 def compare(path: Path, inputs: np.ndarray) -> int:
     """Hold every tensor of a file, on all inputs, against LiteRT; return how many elements were compared."""
     network, places = read_tflite_tensors(path)
-    reference, made = Reference(path), tensors(network, inputs)
+    reference, made = LiteRT(path), tensors(network, inputs)
     assert max(places.values()) == len(network.layers), "the output is not compared"
     count = 0
     for index in range(len(inputs)):
@@ -148,13 +123,4 @@ def compare(path: Path, inputs: np.ndarray) -> int:
 @pytest.fixture(scope="session")
 def tflite() -> SimpleNamespace:
     """What builds, runs and compares .tflite files."""
-    return SimpleNamespace(Graph=Graph, Reference=Reference, compare=compare, schema=schema)
-
-
-@pytest.fixture(scope="session")
-def mlperf_tiny() -> Callable[[str], Path]:
-    """Paths of the MLPerf Tiny networks, by name."""
-    if "CELOSIA_DATA" not in os.environ:
-        pytest.skip("CELOSIA_DATA does not name the folder of published networks")
-    folder = Path(os.environ["CELOSIA_DATA"]) / "tflite"
-    return lambda name: folder / f"mlperf_tiny_{name}_int8.tflite"
+    return SimpleNamespace(Graph=Graph, Reference=LiteRT, compare=compare, schema=schema)

@@ -96,8 +96,8 @@ def used_memory() -> int:
 
 
 @pytest.fixture(scope="module")
-def contents(mlperf_tiny) -> list[bytes]:
-    return [mlperf_tiny(name).read_bytes() for name in ("resnet8", "kws", "ad")]
+def contents(published) -> list[bytes]:
+    return [published(name).read_bytes() for name in ("resnet8", "kws", "ad")]
 
 
 def test_mutations(tflite, contents, tmp_path):

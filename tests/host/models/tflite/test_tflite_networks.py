@@ -32,29 +32,29 @@ def random_inputs(name: str, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_tensor_of_five_inputs(tflite, mlperf_tiny, name):
-    network = read_model(mlperf_tiny(name))
+def test_every_tensor_of_five_inputs(tflite, published, name):
+    network = read_model(published(name))
     assert (network.input_shape, network.macs, len(network.layers)) == (SHAPES[name], MACS[name], LAYERS[name])
     assert (network.sources is None) == (name != "resnet8")
-    assert tflite.compare(mlperf_tiny(name), random_inputs(name, 5)) == 5 * ELEMENTS[name]
+    assert tflite.compare(published(name), random_inputs(name, 5)) == 5 * ELEMENTS[name]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_tensor_of_many_inputs(tflite, mlperf_tiny, name):
-    assert tflite.compare(mlperf_tiny(name), random_inputs(name, 200)) == 200 * ELEMENTS[name]
+def test_every_tensor_of_many_inputs(tflite, published, name):
+    assert tflite.compare(published(name), random_inputs(name, 200)) == 200 * ELEMENTS[name]
 
 
-def test_a_real_keyword(tflite, mlperf_tiny):
-    values = np.load(mlperf_tiny("kws").with_name("mlperf_tiny_kws_input.npy"))
-    assert tflite.compare(mlperf_tiny("kws"), values) == ELEMENTS["kws"]
-    outputs = tensors(read_tflite(mlperf_tiny("kws")), values)[-1]
+def test_a_real_keyword(tflite, published):
+    values = np.load(published("kws").with_name("mlperf_tiny_kws_input.npy"))
+    assert tflite.compare(published("kws"), values) == ELEMENTS["kws"]
+    outputs = tensors(read_tflite(published("kws")), values)[-1]
     assert outputs.max() == 127, "no keyword is recognized"
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_golden_model_is_quick(mlperf_tiny, name):
-    network, values = read_tflite(mlperf_tiny(name)), random_inputs(name, 1)
+def test_the_golden_model_is_quick(published, name):
+    network, values = read_tflite(published(name)), random_inputs(name, 1)
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -64,8 +64,8 @@ def test_the_golden_model_is_quick(mlperf_tiny, name):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_golden_model_of_a_program_is_that_of_its_network(mlperf_tiny, name):
-    network = read_tflite(mlperf_tiny(name))
+def test_the_golden_model_of_a_program_is_that_of_its_network(published, name):
+    network = read_tflite(published(name))
     config = fit_memories(network, AcceleratorConfig(engine=SystolicConfig(rows=16, cols=16)))
     program, values = compile_network(network, config), random_inputs(name, 3)
     results = reference.golden(program, values)
