@@ -2,9 +2,9 @@
 
     python bench/networks.py NETWORK.tflite … [--rows 16 --cols 16 --inputs 3 --batch 1 --layers] [--json]
 
-Every tensor of random inputs is compared with the golden model, every counter of whole runs with the cycle model. Beside
-the cycles stand limits: what the multiply-accumulates of all layers, or of all but depthwise ones, would take if all PEs
-worked in every cycle, and what loading all weights takes, a row per cycle, once for each iteration.
+Every tensor of random inputs is compared with the golden model, every counter of whole runs with the cycle model.
+Beside the cycles stand limits: what the multiply-accumulates of all layers, or of all but depthwise ones, would take if
+all PEs worked in every cycle, and what loading all weights takes, a row per cycle, once for each iteration.
 """
 
 import argparse
