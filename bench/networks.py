@@ -141,7 +141,14 @@ def report(measured: Measured) -> dict[str, Any]:
         "cycle_model_seconds": measured.model_seconds,
         "rtl_seconds": measured.rtl_seconds,
         "layers": [
-            {"name": plan.name, "kind": plan.kind, "mode": plan.mode, "macs": plan.macs, "cycles": cycles}
+            {
+                "name": plan.name,
+                "kind": plan.kind,
+                "mode": plan.mode,
+                "shape": plan.shape,
+                "macs": plan.macs,
+                "cycles": cycles,
+            }
             for plan, cycles in measured.plans
         ],
     }
