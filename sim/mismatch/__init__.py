@@ -13,8 +13,8 @@ The last part is the engine's own, in the module of its name, which has
 
 * `BEAT_CAUSE`: the cause of cycles by which places in a run are found;
 * `beats(plan, config)`: how many such cycles a layer takes in an iteration;
-* `Search(run, vector, channel)`: a wrong output. `order()` sorts outputs in the order of their writes, `find()` returns
-  the fault behind it.
+* `Search(run, vector, channel)`: a wrong output. `Search.first(run, wrong)` is the one of several that was written
+  first, `find()` returns the fault behind it.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from celosia.sim.core import Stalls
 from celosia.sim.mismatch.layer import LayerRun
 from celosia.sim.mismatch.replay import Replay
 from celosia.sim.mismatch.report import Fault, Mismatch
+from celosia.sim.reference import engine_tensors
 from celosia.sim.rtl import build
 
 __all__ = ["Fault", "Mismatch", "find_mismatch"]
@@ -103,16 +104,12 @@ class _Hunt:
     def __init__(self, program: Any, inputs: np.ndarray, replay: Replay, locate: Any) -> None:
         self.program, self.replay, self.locate = program, replay, locate
         config: AcceleratorConfig = program.config
-        engine = find_engine(config.engine_name)
-        self.packer = engine.packer
-        self.tensors = [np.asarray(inputs).reshape(len(inputs), -1).astype(np.int64)]
-        for plan in program.layers:
-            tensor = engine.golden.run_layer(plan.arranged, self.tensors[-1], config.engine)
-            self.tensors.append(tensor.reshape(len(tensor), -1))
-        layers = program.network.layers
-        dtypes = [layers[0].input_dtype, *(layer.output_dtype for layer in layers)]
-        self.offsets = [engine.packer.activation_offset(config, dtype) for dtype in dtypes]
-        self.beats = [locate.beats(plan, config) for plan in program.layers]
+        packer = find_engine(config.engine_name).packer
+        self.tensors = [tensor.reshape(len(inputs), -1) for tensor in engine_tensors(program, np.asarray(inputs))]
+        self.plans = [plan for plan in program.layers if not plan.on_host]
+        dtypes = [self.plans[0].layer.input_dtype, *(plan.layer.output_dtype for plan in self.plans)]
+        self.offsets = [packer.activation_offset(config, dtype) for dtype in dtypes]
+        self.beats = [locate.beats(plan, config) for plan in self.plans]
 
     def find(self, waves: Path | None) -> Mismatch | None:
         golden = self.tensors[-1]
@@ -122,7 +119,7 @@ class _Hunt:
         if not len(wrong):
             return None
         iteration = int(wrong[0]) // self.program.vectors
-        for index in range(len(self.program.layers)):
+        for index in range(len(self.plans)):
             if mismatch := self._in_layer(iteration, index):
                 break
         else:
@@ -134,24 +131,22 @@ class _Hunt:
         return Mismatch(**{**vars(mismatch), "waves": waves, "window": window})
 
     def _in_layer(self, iteration: int, index: int) -> Mismatch | None:
-        """Compare the tensor that a layer wrote with the golden one."""
-        vectors, plan = self.program.vectors, self.program.layers[index]
-        rows = slice(iteration * vectors, (iteration + 1) * vectors)
-        golden, run = self.tensors[index + 1][rows], self._layer_run(iteration, index, self.tensors[index][rows])
-        words = self.replay.memory_before(
-            run.first_beat + self.beats[index],
-            run.memory,
-            vectors * plan.arranged.output_words,
-            run.destination,
-        )
-        tensor = self.packer.unpack_outputs(self.program.config, plan.arranged, words)[: len(golden)]
-        searches = [
-            self.locate.Search(run=run, vector=int(vector), channel=int(channel))
-            for vector, channel in np.argwhere(tensor != golden)
-        ]
-        if not searches:
+        """Compare the tensor that a layer wrote with the golden one; one that wrote nothing has no mismatch."""
+        vectors, plan = self.program.vectors, self.plans[index]
+        if not plan.steps:
             return None
-        first = min(searches, key=lambda search: search.order())
+        rows = slice(iteration * vectors, (iteration + 1) * vectors)
+        taken = self.program.network.all_sources[index][0]
+        golden = self.tensors[index + 1][rows]
+        run = self._layer_run(iteration, index, self.tensors[taken][rows], taken, golden)
+        place = self.program.tensor(index + 1)
+        address = self.replay.address_in(iteration, place.memory, place.address)
+        words = self.replay.memory_before(run.first_beat + self.beats[index], place.memory, place.words, address)
+        tensor = self.program.unpack_tensor(index + 1, words)[: len(golden)].reshape(golden.shape)
+        wrong = np.argwhere(tensor != golden)
+        if not len(wrong):
+            return None
+        first = self.locate.Search.first(run, wrong)
         return Mismatch(
             layer=index,
             layer_name=plan.name,
@@ -163,29 +158,33 @@ class _Hunt:
             fault=first.find(),
         )
 
-    def _layer_run(self, iteration: int, index: int, x: np.ndarray) -> LayerRun:
-        fields, config = self.program.layers[index].steps[0].fields, self.program.config
-        odd = self.replay.stream and iteration % 2  # such iterations have the other half of what streams
+    def _layer_run(self, iteration: int, index: int, x: np.ndarray, taken: int, golden: np.ndarray) -> LayerRun:
+        fields = self.plans[index].steps[0].fields
+        memories = (
+            "activations" if fields["source_is_activations"] else "inputs",
+            "outputs" if fields["destination_is_outputs"] else "activations",
+        )
         return LayerRun(
             replay=self.replay,
             index=index,
-            x=x + self.offsets[index],
-            input_offset=self.offsets[index],
+            iteration=iteration,
+            golden=golden,
+            x=x + self.offsets[taken],
+            input_offset=self.offsets[taken],
             output_offset=self.offsets[index + 1],
             first_beat=iteration * sum(self.beats) + sum(self.beats[:index]),
-            source=fields["source"] ^ (config.input_depth // 2 if odd and not fields["source_is_activations"] else 0),
-            destination=fields["destination"]
-            ^ (config.output_depth // 2 if odd and fields["destination_is_outputs"] else 0),
+            source=self.replay.address_in(iteration, memories[0], fields["source"]),
+            destination=self.replay.address_in(iteration, memories[1], fields["destination"]),
         )
 
     def _in_stream(self, iteration: int, results: np.ndarray) -> Mismatch:
         """Describe results that were right in memory."""
-        golden, last = self.tensors[-1], len(self.program.layers) - 1
+        golden, last = self.tensors[-1], len(self.plans) - 1
         vector, channel = (int(index) for index in np.argwhere(results != golden)[0])
         expected, actual = int(golden[vector, channel]), int(results[vector, channel])
         return Mismatch(
             layer=last,
-            layer_name=self.program.layers[last].name,
+            layer_name=self.plans[last].name,
             iteration=iteration,
             vector=vector,
             channel=channel,

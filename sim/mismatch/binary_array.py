@@ -6,8 +6,9 @@ from celosia.hw.binary.timing import OPERAND_CYCLES
 from celosia.sim.mismatch.binary_operands import ARRAY_AHEAD, activation_stages, together, weight_stages
 from celosia.sim.mismatch.binary_output import POSITIONS, Beat, Output, Pass
 from celosia.sim.mismatch.binary_place import BEAT_LOOPS
-from celosia.sim.mismatch.binary_seen import Seen, Stage, Window, first_wrong, right
+from celosia.sim.mismatch.binary_seen import Window
 from celosia.sim.mismatch.report import Bits, Fault
+from celosia.sim.mismatch.stage import Seen, Stage, first_wrong, right
 
 CONTROLS = {"mute": "mute", "add": "beat", "double": "double", "restart": "last", "capture": "last"}
 """Controls of a PE, each with its name in feeder and array."""

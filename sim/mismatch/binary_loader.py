@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from celosia.sim.mismatch.binary_output import Output
 from celosia.sim.mismatch.binary_place import step_beats
-from celosia.sim.mismatch.binary_seen import Stage
 from celosia.sim.mismatch.report import Bits
+from celosia.sim.mismatch.stage import Stage
 
 WRITE = tuple(f"weights.write__{port}" for port in ("enable", "address", "data"))
 OFFERED = "i_weights__payload"

@@ -7,8 +7,9 @@ from celosia.hw.binary.timing import OPERAND_CYCLES
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.mismatch.binary_loader import loaded
 from celosia.sim.mismatch.binary_output import Beat, Output
-from celosia.sim.mismatch.binary_seen import Seen, Stage, Window
+from celosia.sim.mismatch.binary_seen import Window
 from celosia.sim.mismatch.report import Bits
+from celosia.sim.mismatch.stage import Seen, Stage
 
 ARRAY_AHEAD = 2
 """Cycles by which activations and controls come to the array before weights."""

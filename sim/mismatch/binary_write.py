@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from celosia.hw.binary.drain import RESULT_CYCLES
 from celosia.sim.mismatch.binary_output import Output
 from celosia.sim.mismatch.binary_place import step_beats
-from celosia.sim.mismatch.binary_seen import Stage, Window, first_wrong
+from celosia.sim.mismatch.binary_seen import Window
 from celosia.sim.mismatch.report import Bits, Fault, Operands
+from celosia.sim.mismatch.stage import Stage, first_wrong
 
 GATHER = "engine.drain.gather"
 PORTS = ("enable", "address", "data")

@@ -1,7 +1,7 @@
 """One layer in one iteration of a run: what every engine's search begins with."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,10 +17,12 @@ class LayerRun:
     ----------
     replay : Replay
         The run.
-    index : int
-        Of the layer in the program.
+    index, iteration : int
+        Of the layer in the program, and of the iteration in the run.
+    golden : ndarray of int64, (M, elements)
+        Its outputs, right ones, in the network's integers.
     x : ndarray of int64, (M, K)
-        Its inputs, right ones, in the device's integers.
+        Its inputs, the first ones if it takes several, right ones, in the device's integers.
     input_offset, output_offset : int
         What was added to the network's integers to give the device's.
     first_beat : int
@@ -31,6 +33,8 @@ class LayerRun:
 
     replay: Replay
     index: int
+    iteration: int
+    golden: np.ndarray
     x: np.ndarray
     input_offset: int
     output_offset: int
@@ -74,3 +78,13 @@ class OutputSearch:
     run: LayerRun
     vector: int
     channel: int
+
+    @classmethod
+    def first(cls, run: LayerRun, wrong: np.ndarray) -> Self:
+        """Return the search for that of some wrong outputs, rows of (vector, channel), which was written first."""
+        searches = [cls(run=run, vector=int(vector), channel=int(channel)) for vector, channel in wrong]
+        return min(searches, key=lambda search: search.order())
+
+    def order(self) -> tuple[int, ...]:
+        """Return what outputs are sorted by to be in the order of their writes."""
+        raise NotImplementedError

@@ -61,7 +61,7 @@ class Replay:
         cause: str,
     ) -> None:
         self.program, self.config, self.iterations, self.stream = program, program.config, iterations, stream
-        self._words, self._stalls, self._model, self._limit, self._cause = words, stalls, model, limit, cause
+        self.words, self._stalls, self._model, self._limit, self._cause = words, stalls, model, limit, cause
         self._cycles: list[int] = []
         self._beats: list[int] = []  # counted before the cycle of the same index
 
@@ -74,6 +74,11 @@ class Replay:
     def beats(self) -> int:
         """Beats of the whole run; known after `results`."""
         return self._beats[-1]
+
+    def address_in(self, iteration: int, memory: str, address: int) -> int:
+        """Return an address in an iteration: odd ones have the other half of what streams."""
+        halves = {"inputs": self.config.input_depth // 2, "outputs": self.config.output_depth // 2}
+        return address ^ halves.get(memory, 0) if self.stream and iteration % 2 else address
 
     def results(self) -> Words:
         """Run to the end, and return the result words of all iterations.
@@ -118,15 +123,18 @@ class Replay:
         core.sim.close()
         return words
 
-    def waves(self, names: Iterable[str], spans: Sequence[Span]) -> Iterator[Waves]:
-        """Yield, for each span of cycles, in order, what signals below the core held in it, and maybe after it."""
+    def waves(self, names: Iterable[str], spans: Sequence[Span], optional: Sequence[str] = ()) -> Iterator[Waves]:
+        """Yield, for each span of cycles, in order, what signals below the core held in it, and maybe after it.
+
+        Those that are `optional` may be missing, if synthesis has left nothing of them.
+        """
         core = self._begin()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "window.vcd"
             waves: Waves | None = None
             for index, (start, stop) in enumerate(spans):
                 if waves is None or stop > waves.stop:
-                    waves = self._window(core, path, names, start, _joined(spans[index:]))
+                    waves = self._window(core, path, names, start, _joined(spans[index:]), optional)
                 yield waves
         core.sim.close()
 
@@ -153,14 +161,16 @@ class Replay:
         core.sim.run(span[1])
         core.sim.close()
 
-    def _window(self, core: CoreSimulator, path: Path, names: Iterable[str], start: int, stop: int) -> Waves:
+    def _window(
+        self, core: CoreSimulator, path: Path, names: Iterable[str], start: int, stop: int, optional: Sequence[str]
+    ) -> Waves:
         if self._cycle(core) > start:  # it overlaps the one before: begin again
             core.sim.close()
             fresh = self._begin()
             core.sim = fresh.sim
         self._trace(core, path, start, stop)
         core.sim.run(stop + 1 - self._cycle(core))
-        return read_waves(path, names, start=start, top="core")
+        return read_waves(path, names, start=start, top="core", optional=optional)
 
     def _cycle(self, core: CoreSimulator) -> int:
         """Return the number of the cycle that comes next; the simulator counts from the reset before the run."""
@@ -185,11 +195,11 @@ class Replay:
         if self.program.load_stream is not None:
             core.run(self.program.load_parameters(), weights=self.program.load_stream, limit=self._limit)
         if not self.stream:
-            core.write("inputs", self._words)
+            core.write("inputs", self.words)
         stream = self.program.weight_stream
         core.start(
             self.program.run_parameters(self.iterations, stream=self.stream),
-            inputs=self._words if self.stream else None,
+            inputs=self.words if self.stream else None,
             weights=None if stream is None else np.concatenate([stream] * self.iterations),
             stalls=self._stalls,
         )
