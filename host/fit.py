@@ -12,7 +12,7 @@ from celosia.host.models.ir import Network
 from celosia.hw.config import AcceleratorConfig
 
 LARGEST_WEIGHTS = 1 << 16
-"""Weight words that are kept in memory; more are streamed."""
+"""Weight words that are kept in memory; what is more is streamed."""
 
 _ROOM = 1 << 22  # words of each memory while it is found out what is needed
 _MOST_TABLES = 256  # lookup tables meanwhile
@@ -54,7 +54,7 @@ def fit_memories(network: Network, config: AcceleratorConfig, *, keep: Collectio
     fitted = _deeper(
         replace(config, engine=engine),
         keep,
-        weight_depth=weights if weights <= LARGEST_WEIGHTS else 0,
+        weight_depth=min(weights, LARGEST_WEIGHTS),
         parameter_depth=len(program.image.get("parameters", ())),
         input_depth=program.input_words,
         activation_depth=program.activation_words,

@@ -146,6 +146,15 @@ class Builder:
         self._shapes.append(layer.output_shape)
         return len(self._layers)
 
+    def assume(self, shape: tuple[int, ...], grid: Grid) -> int:
+        """Return a new tensor that an operator would make which cannot be read; no network comes of it any more."""
+        check_elements(shape)
+        name = self.unique_name("assumed")
+        flat = (math.prod(shape),)
+        return self._append(
+            Reshape(name=name, input_shape=flat, output_shape=shape, zero_point=grid.zero_point, dtype=grid.dtype), (0,)
+        )
+
     def place(self, activation: Activation, flatten: bool = False) -> int:
         """Return the network's tensor that is an activation, padding included; a layer makes it if there is none yet.
 

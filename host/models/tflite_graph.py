@@ -94,14 +94,15 @@ class GraphReader:
         except ModelError as error:
             self._report(operator, str(error))
             for number in operator.outputs:
-                self._assume(number, self._file.tensors[number])
+                self._assume(builder, number, self._file.tensors[number])
 
-    def _assume(self, number: int, tensor: Tensor) -> None:
+    def _assume(self, builder: Builder, number: int, tensor: Tensor) -> None:
         """Take an output of what cannot be read for what the file says of it, to find what else is wrong."""
         if number < 0 or number in self._values:
             return
         try:
-            value = Activation(tensor.name, 0, strip_batch(tensor.shape, "output"), read_grid(tensor, "output"))
+            shape, grid = strip_batch(tensor.shape, "output"), read_grid(tensor, "output")
+            value = Activation(tensor.name, builder.assume(shape, grid), shape, grid)
         except ModelError:
             self._unknown.add(number)
         else:

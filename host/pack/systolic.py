@@ -91,8 +91,9 @@ class SystolicArrangement:
     def most_vectors(self, places: Sequence[Place]) -> int:  # noqa: ARG002
         """Return any number for dense layers and those that compute each element for itself, else 1."""
         grids = [stored.layout.grid for work in self.graph.works for stored in (*work.sources, work.destination)]
-        kernels = [work.product.window.kernel for work in self.graph.works if work.product is not None]
-        return MAX_VECTORS if {*grids, *kernels} == {(1, 1)} else 1
+        windows = [work.product.window for work in self.graph.works if work.product is not None]
+        padded = any(any(window.padding) for window in windows)
+        return MAX_VECTORS if {*grids, *(window.kernel for window in windows)} == {(1, 1)} and not padded else 1
 
     def loads(self, places: Sequence[Place]) -> list[Step]:  # noqa: ARG002
         """Return the steps that load resident weights: none, they are written."""
@@ -265,7 +266,7 @@ class SystolicArrangement:
 
 def _of_vectors(made: Product, vectors: int) -> Product:
     """Return a product of one pixel for many of them, in one line."""
-    window = replace(made.window, in_size=(1, vectors), out_size=(1, vectors))
+    window = replace(made.window, in_size=(1, vectors), out_size=(1, vectors), strides=(1, 1))
     return replace(made, window=window, parts=tuple(replace(part, cols=(0, vectors)) for part in made.parts))
 
 

@@ -67,7 +67,7 @@ def walk(
         **_groups(engine, tiling, run, source),
     }
     down, aside = destination.pitches
-    fields["destination_pitch"] = down if cols == 1 and rows > 1 else aside
+    fields["destination_pitch"] = _pitch(destination, rows, cols)
     first = run.channels[0] // engine.rows if tiling.mode is Mode.MATRIX else 0
     return Walk(
         fields=fields,
@@ -185,9 +185,17 @@ def pixel_by_pixel(engine: SystolicConfig, source: Layout, destination: Layout, 
         "n_tiles": source.words,
         "n_groups": engine.rows // engine.resolved_post_lanes,
         "n_edge": edge_groups(engine, source),
-        "destination_pitch": destination.pitches[1],
+        "destination_pitch": _pitch(destination, rows, cols),
     }
     return Walk(fields=fields, source_offset=0, destination_offset=0)
+
+
+def _pitch(destination: Layout, rows: int, cols: int) -> int:
+    """Return the words from a vector to the next one; 0 if there is none, as those of one may be too many to tell."""
+    down, aside = destination.pitches
+    if rows * cols == 1:
+        return 0
+    return down if cols == 1 else aside
 
 
 def requantization(rounding: str, zero_point: int, minimum: int, maximum: int) -> dict[str, int]:

@@ -16,7 +16,8 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.sim import reference
 from celosia.sim.core import CoreSimulator, Stalls
 
-CYCLES = 200_000  # more than any case takes
+CYCLES = 200_000  # more than almost any case takes
+SLOWEST = 40  # times that stalls make a case slower, at most
 
 Inputs = Callable[[np.random.Generator, int], np.ndarray]  # draws a batch of that many
 
@@ -89,20 +90,21 @@ def run(program: Program, x: np.ndarray, stream: bool, stalls: Stalls | None, ab
     weights = None if program.weight_stream is None else np.concatenate([program.weight_stream] * iterations)
     if not stream:
         simulator.write("inputs", words)
+    cycles = max(CYCLES, SLOWEST * reference.predict(program, x, stream=stream).total)
     result = simulator.run(
         program.run_parameters(iterations, stream=stream),
         inputs=words if stream else None,
         weights=weights,
         stalls=stalls,
-        limit=CYCLES,
+        limit=cycles,
     )
     results = result.results if stream else simulator.read("outputs", program.output_words)
     outputs = program.unpack_outputs(results, len(x))
     np.testing.assert_array_equal(outputs, reference.golden(program, x), err_msg=about)
-    gates = (stalls or Stalls()).gates(program.config, CYCLES)
-    cycles = reference.predict(program, x, stream=stream, gates=gates)
-    assert result.causes == cycles.causes, about
-    assert result.total_cycles == cycles.total == sum(result.causes.values()), about
+    gates = (stalls or Stalls()).gates(program.config, cycles)
+    foretold = reference.predict(program, x, stream=stream, gates=gates)
+    assert result.causes == foretold.causes, about
+    assert result.total_cycles == foretold.total == sum(result.causes.values()), about
     return Outcome(program=program, outputs=outputs, causes=result.causes)
 
 

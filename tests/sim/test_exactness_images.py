@@ -37,7 +37,7 @@ CONFIGS = {
     ),
 }
 KINDS = ("conv", "depthwise", "grouped", "max_pool", "average_pool", "global_pool", "rescale", "dense", "add", "concat")
-CASES, SLOW_CASES = 12, 60
+CASES, SLOW_CASES = 12, 40
 
 
 def one_case(check_case: Any, networks: ModuleType, config: AcceleratorConfig, kind: str, seed: int) -> Program:

@@ -23,7 +23,7 @@ ENGINES = {
     "8x8, unsigned": SystolicConfig(rows=8, cols=8, activation_signed=False),
     "6x9, no taps": SystolicConfig(rows=6, cols=9, taps=0),
 }
-CASES, SLOW_CASES = 60, 2000
+CASES, SLOW_CASES = 60, 1000
 
 
 def compiled(network: Network, engine: SystolicConfig, **changes):
@@ -219,3 +219,23 @@ def test_a_place_is_good_until_it_is_written_again(builder):
     program = compiled(made.network(), ENGINES["4x4"])
     spans = [(program.tensor(index).after, program.tensor(index).until) for index in range(5)]
     assert spans == [(-1, 4), (0, 2), (1, 4), (2, 4), (3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("strides", "padding"), [((2, 2), (0, 0, 0, 0)), ((3, 1), (0, 0, 0, 0)), ((2, 2), (1, 1, 0, 0))]
+)
+def test_several_vectors_through_windows_of_one_pixel(builder, interpreter, strides, padding):
+    made = builder(1, 1, 12)
+    made.max_pool(made.conv(made.conv(0, 20, (1, 1), strides, padding), 9, (1, 1), strides), (1, 1), strides)
+    config = AcceleratorConfig(engine=ENGINES["4x4"])
+    program = compile_network(made.network(), fit_memories(made.network(), config), batch=5)
+    assert program.vectors == (1 if any(padding) else 5)
+    assert interpreter.check(program, made.inputs(5)[: program.vectors])
+
+
+def test_one_vector_may_fill_a_memory(builder, interpreter):
+    made = builder(64)
+    made.dense(made.dense(0, 64), 10)
+    depths = {"input_depth": 16, "activation_depth": 16, "output_depth": 16, "weight_depth": 2048}
+    program = compile_network(made.network(), AcceleratorConfig(engine=ENGINES["4x4"], **depths))
+    assert interpreter.check(program, made.inputs(1))

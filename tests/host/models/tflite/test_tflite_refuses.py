@@ -334,3 +334,16 @@ def test_other_files_of_the_schema(refused, tflite):
         graph.model.buffers[-1].offset = 10_000
 
     assert "its input 1 cannot be used: its values lie outside of the file's tables" in refused(outside)
+
+
+def test_what_follows_an_operator_that_cannot_be_read_is_not_blamed(refused):
+    def activations(graph, x):
+        for channels in (2, 5):
+            y, z = graph.tensor((1, 4, 4, 5)), graph.tensor((1, 4, 4, 5))
+            graph.conv(x, np.ones((5, 1, 1, channels)), y)
+            graph.add("HARD_SWISH", [y], z)
+            x = z
+
+    sentence = refused(activations)
+    assert sentence.count("HARD_SWISH") == 2
+    assert "CONV_2D " not in sentence.partition("Supported are")[0]
