@@ -23,7 +23,7 @@ ENGINES = {
     "8x8, one lane, 9 bits": SystolicConfig(rows=8, cols=8, post_lanes=1, activation_width=9),
 }
 KINDS = ("conv", "depthwise", "grouped", "max_pool", "average_pool", "global_pool", "rescale", "dense", "add", "concat")
-CASES, SLOW_CASES = 24, 600
+CASES, SLOW_CASES = 24, 300
 
 
 def run(networks, interpreter, kind: str, seed: int):

@@ -25,7 +25,7 @@ CONFIGS = {
     ),
     "1x1": SystolicConfig(rows=1, cols=1, accumulator_rows=16, max_k=64, taps=1, lookup_tables=1),
 }
-CASES, SLOW_CASES = 40, 400
+CASES, SLOW_CASES = 40, 300
 
 
 def random_step(rng: np.random.Generator, config: AcceleratorConfig) -> dict[str, int]:
