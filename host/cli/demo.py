@@ -2,7 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,11 +12,12 @@ import numpy as np
 import typer
 
 from celosia.host.cli.generate import write_part
-from celosia.host.cli.machines import describe, simulated_device
+from celosia.host.cli.machines import TimedMachine, describe, simulated_device
 from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.compression_report import compression_report
-from celosia.host.data import binary_network, digits_network, lenet_network, load_digits
+from celosia.host.data import binary_network, cnn_network, digits_network, lenet_network, load_digits
+from celosia.host.errors import CompileError
 from celosia.host.fit import fit_memories
 from celosia.host.models.binary import BinaryDense
 from celosia.host.models.compressed import CompressedDense
@@ -25,22 +28,60 @@ from celosia.host.session import Outcome, run
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import ENGINES
 
-NETWORKS: Final[dict[str, Callable[[], FloatNetwork | Network]]] = {
-    "systolic": digits_network,
-    "sparse": lenet_network,
-    "binary": binary_network,
+NETWORKS: Final[dict[str, dict[str, Callable[[], FloatNetwork | Network]]]] = {
+    "systolic": {"": digits_network, "CNN": cnn_network},
+    "sparse": {"": lenet_network},
+    "binary": {"": binary_network},
 }
-"""Engine → the network that it reads digits with."""
+"""Engine → the networks that it reads digits with, by what is said of them beside the engine's name."""
 
 
-def _quantized(config: AcceleratorConfig) -> tuple[Network, np.ndarray]:
-    """Return the network and the test images in the integers of a config."""
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A network on an engine.
+
+    Parameters
+    ----------
+    title : str
+        A few words that name both.
+    outcome : Outcome
+    report : dict
+        Plain values: what ``celosia demo --json`` prints.
+    """
+
+    title: str
+    outcome: Outcome
+    report: dict[str, Any]
+
+
+def _quantized(model: FloatNetwork | Network, config: AcceleratorConfig) -> tuple[Network, np.ndarray]:
+    """Return a network and the test images in the integers of a config."""
     images, calibration = (load_digits(split)[0].astype(np.float32) for split in ("test", "train"))
-    return prepare(NETWORKS[config.engine_name](), images, config, calibration=calibration)
+    return prepare(model, images, config, calibration=calibration)
 
 
-def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[str, Any]]:
-    """Run the digits on one engine.
+def _fitted(config: AcceleratorConfig, kept: list[str]) -> AcceleratorConfig:
+    """Return the config with memories for all networks of its engine that it can have."""
+    for label, model in NETWORKS[config.engine_name].items():
+        with _left_out(config, label, say=False):
+            config = fit_memories(_quantized(model(), config)[0], config, keep=kept)
+    return config
+
+
+@contextmanager
+def _left_out(config: AcceleratorConfig, label: str, *, say: bool = True) -> Iterator[None]:
+    """Go on without a further network of an engine if the config does not allow it, and say why."""
+    try:
+        yield
+    except CompileError as error:
+        if not label:
+            raise
+        if say:
+            note(f"{describe(config)}: the {label} is left out, because {error}")
+
+
+def demo_engine(config: AcceleratorConfig, folder: Path) -> Iterator[Result]:
+    """Run the digits on one engine, network by network on the same simulator.
 
     Parameters
     ----------
@@ -48,29 +89,38 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
     folder : Path
         Where the Verilog of what ran is written.
 
-    Returns
-    -------
-    outcome : Outcome
-    report : dict
-        Plain values: what ``celosia demo --json`` prints.
+    Yields
+    ------
+    Result
+        Of each network that the config can have.
     """
-    from celosia.sim import reference
-
     with working(f"generating {describe(config)}") as stage:
         verilog = write_part("accelerator", config, folder, force=True, progress=stage)
-    model = NETWORKS[config.engine_name]()
+    with simulated_device(config) as machine:
+        for label, model in NETWORKS[config.engine_name].items():
+            with _left_out(config, label):
+                yield _run(model(), label, machine, verilog)
+
+
+def _run(model: FloatNetwork | Network, label: str, machine: TimedMachine, verilog: Path) -> Result:
+    from celosia.sim import reference
+
+    config = machine.config
+    title = f"{describe(config)}, {label}" if label else describe(config)
     images, labels = load_digits("test")
-    network, inputs = _quantized(config)
-    with simulated_device(config) as machine, working(f"{len(images)} images through {describe(config)}"):
+    network, inputs = _quantized(model, config)
+    cycles, seconds = machine.cycles, machine.seconds
+    with working(f"{len(images)} images through {title}"):
         outcome = run(network, inputs, machine, reference)
     assert outcome.outputs is not None, "a machine gives outputs"
 
     def accuracy(outputs: np.ndarray) -> float:
         return float(np.mean(network.dequantize_output(outputs).argmax(axis=1) == labels))
 
-    return outcome, {
+    report = {
         "engine": config.engine_name,
         "config_hash": config.hash,
+        "name": network.name,
         "images": len(images),
         "accuracy_float": _float_accuracy(model, images, labels),
         "accuracy_golden": accuracy(outcome.golden),
@@ -79,15 +129,16 @@ def demo_engine(config: AcceleratorConfig, folder: Path) -> tuple[Outcome, dict[
         "cycle_exact": outcome.cycle_exact,
         "cycles": outcome.cycles,
         "cycles_per_image": outcome.cycles_per_input,
-        "network": "-".join(str(size) for size in (math.prod(network.input_shape), *_widths(network))),
+        "network": _layers(network),
         "macs_per_image": network.macs,
         "useful_macs_per_image": sum(outcome.useful_macs) / len(images),
         "smaller_than_float32": _smaller(network),
         "utilization": outcome.utilization,
         "causes": outcome.causes,
-        "cycles_per_second": round(machine.cycles_per_second),
+        "cycles_per_second": round((machine.cycles - cycles) / (machine.seconds - seconds)),
         "verilog": str(verilog),
     }
+    return Result(title=title, outcome=outcome, report=report)
 
 
 def _float_accuracy(model: FloatNetwork | Network, images: np.ndarray, labels: np.ndarray) -> float | None:
@@ -109,8 +160,12 @@ def _smaller(network: Network) -> float | None:
     return compression_report(network)[-1]["ratio_huffman"]
 
 
-def _widths(network: Network) -> list[int]:
-    return [math.prod(layer.output_shape) for layer in network.layers]
+def _layers(network: Network) -> str:
+    """Return the sizes of inputs and outputs if all layers are fully connected, else how many layers there are."""
+    if any(len(layer.output_shape) > 1 for layer in network.layers):
+        return f"{len(network.layers)} layers"
+    sizes = (network.input_shape, *(layer.output_shape for layer in network.layers))
+    return "-".join(str(math.prod(size)) for size in sizes)
 
 
 def demo(
@@ -126,7 +181,7 @@ def demo(
 ) -> None:
     """Read 445 handwritten digits on every engine, in RTL.
 
-    A small float network is quantized, compiled and run on the accelerator's RTL under Verilator, link included. Every
+    Small networks in integers are compiled and run on the accelerator's RTL under Verilator, link included. Every
     output is compared with the golden model and every cycle counter with the cycle model.
     """
     begin = time.perf_counter()
@@ -139,53 +194,54 @@ def demo(
             size = (rows, cols) if has_array else (None, None)
             chosen.append(read_config(name, rows=size[0], cols=size[1], settings=settings))
         kept = given_names(settings)
-        chosen = [fit_memories(_quantized(accelerator)[0], accelerator, keep=kept) for accelerator in chosen]
+        chosen = [_fitted(accelerator, kept) for accelerator in chosen]
     results = []
     for accelerator in chosen:
-        outcome, report = demo_engine(accelerator, output / accelerator.engine_name)
-        results.append((outcome, report))
-        if as_json:
-            emit(report)
-        if not outcome.comparable:
-            note(
-                f"{describe(accelerator)}: the weights stream over the link, whose pace the cycle model does not know; "
-                "set weight_depth higher to have every counter compared."
-            )
+        for result in demo_engine(accelerator, output / accelerator.engine_name):
+            results.append(result)
+            if as_json:
+                emit(result.report)
+            if not result.outcome.comparable:
+                note(
+                    f"{result.title}: the weights stream over the link, whose pace the cycle model does not know; "
+                    "set weight_depth higher to have every counter compared."
+                )
     if not as_json:
-        _show([outcome for outcome, _ in results], [report for _, report in results], time.perf_counter() - begin)
-    wrong = [outcome for outcome, _ in results if not outcome.exact]
-    for outcome in wrong:
-        note(f"{describe(outcome.program.config)}: {outcome.mismatch}")
+        _show(results, time.perf_counter() - begin)
+    wrong = [result for result in results if not result.outcome.exact]
+    for result in wrong:
+        note(f"{result.title}: {result.outcome.mismatch}")
     if wrong:
         raise typer.Exit(1)
 
 
-def _show(outcomes: list[Outcome], reports: list[dict[str, Any]], seconds: float) -> None:
-    grid = table("", *(describe(outcome.program.config) for outcome in outcomes))
+def _show(results: list[Result], seconds: float) -> None:
+    reports = [result.report for result in results]
+    grid = table("", *(result.title.replace(", ", "\n") for result in results))
     grid.add_row("network", *(report["network"] for report in reports))
     grid.add_row("MACs per image", *(f"{report['macs_per_image']:,}" for report in reports))
-    grid.add_row("of which neither factor is 0", *(_needed(outcome, len(outcome.golden)) for outcome in outcomes))
+    grid.add_row("of which neither factor is 0", *(_needed(result.outcome, reports[0]["images"]) for result in results))
     sizes = [report["smaller_than_float32"] for report in reports]
     if any(sizes):
-        grid.add_row("weights smaller than in float32", *(f"{size:.1f} ×" if size else "" for size in sizes))
+        grid.add_row("weights smaller than float32", *(f"{size:.1f} ×" if size else "" for size in sizes))
     grid.add_section()
     for name, key in (("float", "accuracy_float"), ("golden model", "accuracy_golden"), ("RTL", "accuracy_rtl")):
         shown = (report[key] for report in reports)
         grid.add_row(f"accuracy, {name}", *("" if value is None else f"{value:.2%}" for value in shown))
     grid.add_section()
-    grid.add_row("every output equals the golden model's", *(yes(report["bit_exact"]) for report in reports))
-    grid.add_row("every counter equals the cycle model's", *(yes(report["cycle_exact"]) for report in reports))
+    grid.add_row("outputs equal the golden model", *(yes(report["bit_exact"]) for report in reports))
+    grid.add_row("counters equal the cycle model", *(yes(report["cycle_exact"]) for report in reports))
     grid.add_section()
-    grid.add_row("cycles per image", *(f"{report['cycles_per_image']:.1f}" for report in reports))
-    grid.add_row("utilization: useful MACs / (PEs × cycles)", *(f"{report['utilization']:.1%}" for report in reports))
+    grid.add_row("cycles per image", *(f"{report['cycles_per_image']:,.1f}" for report in reports))
+    grid.add_row("useful MACs / (PEs × cycles)", *(f"{report['utilization']:.1%}" for report in reports))
     parts = [shares(report["causes"]) for report in reports]
     for cause in dict.fromkeys(name for part in parts for name in part):
         grid.add_row(f"  cycles: {cause}", *(f"{part.get(cause, 0):.1%}" for part in parts))
     grid.add_section()
     grid.add_row("simulated cycles per second", *(f"{report['cycles_per_second']:,}" for report in reports))
     show(f"[bold]{reports[0]['images']} handwritten digits[/bold]", grid)
-    for report in reports:
-        show(f"Verilog: {report['verilog']}")
+    for verilog in dict.fromkeys(report["verilog"] for report in reports):
+        show(f"Verilog: {verilog}")
     show(f"{seconds:.1f} s")
 
 

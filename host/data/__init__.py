@@ -1,4 +1,4 @@
-"""Data that comes with Celosia: handwritten digits and three small networks that read them.
+"""Data that comes with Celosia: handwritten digits and small networks that read them.
 
 Their origin and licence are in README.md in this folder.
 """
@@ -53,6 +53,16 @@ def binary_network() -> Network:
     """
     network = _read("digits_binary.npz")
     assert isinstance(network, Network), "digits_binary.npz holds a quantized network"
+    return network
+
+
+def cnn_network() -> Network:
+    """A convolutional network in int8: convolutions, two of them depthwise, a residual addition, pooling.
+
+    It takes the same pixels, as floats, in the shape (1, 8, 8).
+    """
+    network = _read("digits_cnn.npz")
+    assert isinstance(network, Network), "digits_cnn.npz holds a quantized network"
     return network
 
 

@@ -10,7 +10,7 @@ entry              content
 ``name``           text
 ``input_shape``    integers (D,): shape of one input without the batch axis
 ``layers``         texts (L,): the layers' names, in order
-``labels``         texts: one per output; optional
+``labels``         texts (N,): one per output; optional
 ``input_scale``    number; quantized networks only
 ``output_scale``   number, or numbers (N,), one for each output; quantized networks only
 ================== ============================================================================
@@ -35,6 +35,25 @@ Layer i of a quantized network has the fields of its class under the same names.
 ``dense``, or left out: :class:`celosia.host.models.ir.Dense`
     ``i.weights``, ``i.bias``, ``i.multiplier``, ``i.shift``, ``i.rounding``, ``i.input_zero_point``,
     ``i.output_zero_point``, ``i.minimum``, ``i.maximum``, ``i.input_dtype``, ``i.output_dtype``
+``conv``: :class:`celosia.host.models.convolution.Conv2d`
+    ``i.weights`` int8 (kernel rows, kernel columns, C / groups, N), ``i.input_size`` integers (2,), ``i.strides`` (2,),
+    ``i.padding`` (4,), ``i.dilations`` (2,), ``i.groups``, and the others of ``dense``
+``max-pool``, ``average-pool``: :class:`celosia.host.models.pooling.MaxPool2d`, ``AveragePool2d``
+    ``i.input_shape`` integers (3,), ``i.kernel`` (2,), ``i.strides`` (2,), ``i.padding`` (4,), ``i.zero_point``,
+    ``i.minimum``, ``i.maximum``, ``i.dtype``
+``add``: :class:`celosia.host.models.elementwise.Add`
+    ``i.shape`` integers (D,), ``i.left_shift``, ``i.multipliers`` (2,), ``i.shifts`` (2,), ``i.output_multiplier``,
+    ``i.output_shift``, ``i.input_zero_points`` (2,), and from ``i.rounding`` on those of ``dense``, without
+    ``i.input_zero_point``
+``rescale``: :class:`celosia.host.models.elementwise.Rescale`
+    ``i.shape`` integers (D,), ``i.multiplier`` and ``i.shift``, each one integer, and from ``i.rounding`` on those of
+    ``dense``
+``concat``: :class:`celosia.host.models.arrangement.Concat`
+    ``i.input_shapes`` integers (S, D), ``i.zero_point``, ``i.dtype``
+``reshape``: :class:`celosia.host.models.arrangement.Reshape`
+    ``i.input_shape`` integers (D,), ``i.output_shape`` (E,), ``i.zero_point``, ``i.dtype``
+``softmax``: :class:`celosia.host.models.softmax.Softmax`
+    ``i.shape`` integers (D,), ``i.multiplier``, ``i.shift``, ``i.input_zero_point``
 ``compressed``: :class:`celosia.host.models.compressed.CompressedDense`
     ``i.codes`` uint8 (K, N), ``i.codebook`` integers (C,), ``i.bias``, ``i.shift``, ``i.minimum``, ``i.maximum``,
     ``i.input_dtype``, ``i.output_dtype``; without ``i.codebook``, ``i.codes`` are the weights, int8 or int16
@@ -44,6 +63,13 @@ Layer i of a quantized network has the fields of its class under the same names.
 ``binary-conv``: :class:`celosia.host.models.binary.BinaryConv`
     ``i.weights`` integers (kernel rows, kernel columns, C, N), ``i.input_size`` integers (2,), ``i.strides`` (2,),
     ``i.padding`` (4,), ``i.pad_value``, ``i.pool`` (2,), ``i.pool_strides`` (2,), and those of ``binary-dense``
+
+A layer of any kind takes what the layer before it gives, the first one the network's input. One that takes something
+else, or several tensors, also has ``i.sources``, integers (S,): 0 is the network's input, j + 1 the output of layer j.
+A layer takes at most 1024 tensors.
+
+Texts of more than 2^16 characters, vectors of more than 2^20 names or labels, and shapes of more than 64 axes are not
+read.
 
 A float network by hand::
 
@@ -62,8 +88,8 @@ from celosia.host.files import replacing, write_arrays
 from celosia.host.models.errors import ModelError
 from celosia.host.models.float_ir import FloatDense, FloatNetwork
 from celosia.host.models.ir import Layer, Network
-from celosia.host.models.npz_entries import Entries, read_arrays
-from celosia.host.models.npz_layers import FIELDS, FLOAT_LAYERS, KINDS, QUANTIZED_LAYERS, read_layers
+from celosia.host.models.npz_entries import MAX_DIMENSIONS, Entries, read_arrays
+from celosia.host.models.npz_layers import FLOAT_LAYERS, QUANTIZED_LAYERS, layer_entries, read_layers, read_sources
 
 VERSION: Final = 1
 
@@ -113,7 +139,8 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
     Raises
     ------
     ModelError
-        If a layer is of a kind that the format does not know, or the file cannot be written.
+        If a layer is of a kind that the format does not know or takes more than 1024 tensors, or the file cannot be
+        written.
     """
     entries: dict[str, object] = {
         "format": "celosia-quantized" if isinstance(network, Network) else "celosia-float",
@@ -127,14 +154,13 @@ def write_npz(path: str | os.PathLike[str], network: Network | FloatNetwork) -> 
     if isinstance(network, Network):
         entries |= _scales(network)
     layers: Sequence[Layer | FloatDense] = network.layers
-    for index, layer in enumerate(layers):
-        if type(layer) not in KINDS:
-            raise ModelError(
-                f'{os.fspath(path)}: layer "{layer.name}" is a {type(layer).__name__}, '
-                "but the format holds dense, compressed and binarized layers only."
-            )
-        entries[f"{index}.kind"] = KINDS[type(layer)]
-        entries |= {f"{index}.{field}": getattr(layer, field) for field in FIELDS[type(layer)]}
+    chain = tuple((index,) for index in range(len(layers)))
+    all_sources = network.all_sources if isinstance(network, Network) else chain
+    try:
+        for index, (layer, taken) in enumerate(zip(layers, all_sources, strict=True)):
+            entries |= layer_entries(index, layer, taken)
+    except ModelError as error:
+        raise ModelError(f"{os.fspath(path)}: {error}") from None
     arrays = {key: np.asarray(value) for key, value in entries.items() if value is not None}
     try:
         with replacing(path) as file:
@@ -163,7 +189,7 @@ class _Common(TypedDict):
 
 def _read_names(entries: Entries) -> tuple[list[str], _Common]:
     names = cast(list[str], entries.vector("layers", "U", "a vector of layer names"))
-    shape = cast(list[int], entries.vector("input_shape", "iu", "a vector of integers"))
+    shape = cast(list[int], entries.vector("input_shape", "iu", "a vector of integers", MAX_DIMENSIONS))
     labels = cast(list[str], entries.vector("labels", "U", "a vector of texts")) if "labels" in entries else []
     return names, _Common(name=entries.text("name"), input_shape=tuple(shape), labels=labels)
 
@@ -182,6 +208,7 @@ def _read_quantized(entries: Entries) -> Network:
         output_bias=entries.numbers("output_bias") if "output_bias" in entries else 0.0,
         input_thresholds=np.asarray(entries.numbers("input_thresholds")) if "input_thresholds" in entries else None,
         channels_first="channels_first" in entries and entries.truth("channels_first"),
+        sources=cast(list[tuple[int, ...]], read_sources(entries, len(names))),
         **common,
     )
 

@@ -13,6 +13,21 @@ from celosia.host.models.errors import ModelError
 MAX_BYTES: Final = 2**30
 """Largest file read, in bytes after decompression."""
 
+MAX_LENGTH: Final = 2**20
+"""Most elements of a vector of names or labels."""
+
+MAX_TEXT: Final = 2**16
+"""Most characters of a text."""
+
+MAX_SOURCES: Final = 1024
+"""Most tensors that a layer takes."""
+
+MAX_DIMENSIONS: Final = 64
+"""Most axes of a shape, as many as numpy's arrays have."""
+
+_LAST_CHARACTER: Final = 0x10FFFF
+_SURROGATES: Final = 0xD800, 0xDFFF
+
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Every array of a .npz file, without trusting a size that the file states.
@@ -52,11 +67,25 @@ def _read_array(content: bytes, name: str) -> np.ndarray:
         raise ModelError(f'the entry "{name}" is no .npy array ({type(error).__name__}: {error}).') from None
     if dtype.kind not in "iufU":
         raise ModelError(f'the entry "{name}" has dtype {dtype}, but only integers, floats and texts are read.')
+    if dtype.kind == "U" and dtype.itemsize > 4 * MAX_TEXT:
+        raise ModelError(
+            f'the entry "{name}" has texts of {dtype.itemsize // 4} characters; at most {MAX_TEXT} are read.'
+        )
     expected, given = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
     if min((0, *shape)) < 0 or expected != given:
         raise ModelError(f'the entry "{name}" has {given} bytes, but shape {shape} of {dtype} needs {expected}.')
     values = np.frombuffer(content, dtype, offset=stream.tell())
+    if dtype.kind == "U":
+        _check_characters(np.frombuffer(content, f"{dtype.byteorder}u4", offset=stream.tell()), name)
     return values.reshape(shape[::-1]).T if fortran_order else values.reshape(shape)
+
+
+def _check_characters(codes: np.ndarray, name: str) -> None:
+    """Refuse what is no character, which Python makes no text of, or none that can be printed."""
+    low, high = _SURROGATES
+    wrong = codes[(codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))]
+    if wrong.size:
+        raise ModelError(f'the entry "{name}" contains {wrong[0]:#x}, which is no character.')
 
 
 def _wrong(key: str, array: np.ndarray, wanted: str) -> ModelError:
@@ -115,11 +144,22 @@ class Entries:
             raise ModelError(f'the entry "{key}" is {value}, but 0 or 1 would be right.')
         return value == 1
 
-    def vector(self, key: str, kinds: str, wanted: str) -> list[str] | list[int]:
-        """Return a vector of a dtype of one of the `kinds`, numpy's letters."""
+    def vector(self, key: str, kinds: str, wanted: str, most: int = MAX_LENGTH) -> list[str] | list[int]:
+        """Return a vector of a dtype of one of the `kinds`, numpy's letters, and of at most so many elements."""
         array = self.array(key, wanted)
+        if array.size > most:
+            raise _wrong(key, array, f"{wanted} with at most {most} elements")
         if array.ndim != 1 or (array.dtype.kind not in kinds and array.size):
             raise _wrong(key, array, wanted)
+        return array.tolist()
+
+    def shapes(self, key: str) -> list[list[int]]:
+        """Return the shapes of the tensors that a layer takes, all with as many axes: the rows of a matrix."""
+        array = self.array(key, wanted := "a matrix of integers, one shape in each row,")
+        if len(array.shape) != 2 or array.dtype.kind not in "iu":
+            raise _wrong(key, array, wanted)
+        if len(array) > MAX_SOURCES or array.shape[1] > MAX_DIMENSIONS:
+            raise _wrong(key, array, f"at most {MAX_SOURCES} shapes of {MAX_DIMENSIONS} sizes")
         return array.tolist()
 
     def refuse_others(self) -> None:

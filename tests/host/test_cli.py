@@ -16,7 +16,7 @@ from celosia.hw.registry import ENGINES
 from celosia.hw.systolic.config import SystolicConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["demo", "run", "compress", "schedule", "simulate", "generate", "list"]
+COMMANDS = ["demo", "run", "compress", "schedule", "simulate", "conformance", "generate", "list"]
 
 
 def test_commands():

@@ -13,7 +13,7 @@ from celosia.host.models.convolution import Conv2d
 from celosia.host.models.elementwise import Add, Rescale
 from celosia.host.models.errors import ModelError
 from celosia.host.models.ir import Dense, Network
-from celosia.host.models.npz import write_npz
+from celosia.host.models.npz import read_npz, write_npz
 from celosia.host.models.pooling import AveragePool2d, MaxPool2d
 from celosia.host.models.softmax import Softmax
 from celosia.hw.config import AcceleratorConfig
@@ -295,14 +295,19 @@ def test_edges_of_unequal_shapes():
     assert tensors(network, np.zeros((1, 2, 3), int))[-1].shape == (1, 6)
 
 
-def test_what_cannot_be_compiled_or_written(tmp_path):
+def test_what_a_sparse_engine_cannot_have():
     sparse = AcceleratorConfig(engine=SparseConfig(pes=4))
     with pytest.raises(CompileError, match=r"layer 'b' \(Rescale\) takes the input; this engine takes only chains"):
         compile_network(branched(), sparse)
-    chain = Network(name="n", layers=[conv()], input_shape=(5, 6, 2))
-    with pytest.raises(ModelError, match='layer "conv" is a Conv2d, but the format holds dense'):
-        write_npz(tmp_path / "n.npz", chain)
-    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_npz(tmp_path / "n.npz", branched())
+    read = read_npz(tmp_path / "n.npz")
+    assert isinstance(read, Network)
+    assert (read.sources, read.output_shape) == (branched().sources, (2, 6))
+    inputs = np.arange(12).reshape(2, 2, 3)
+    np.testing.assert_array_equal(tensors(read, inputs)[-1], tensors(branched(), inputs)[-1])
 
 
 def test_layers_that_the_golden_model_lacks():

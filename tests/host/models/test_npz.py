@@ -469,7 +469,7 @@ def test_layers_the_format_does_not_know(networks, tmp_path):
     fields = {field: getattr(layer, field) for field in FIELDS[Dense]}
     network = Network(name="net", layers=[Convolution(name="conv", **fields)], input_shape=(64,))
     with pytest.raises(
-        ModelError, match='layer "conv" is a Convolution, but the format holds dense, compressed and bin'
+        ModelError, match='layer "conv" is a Convolution, but the format holds only Dense, FloatDense, '
     ):
         write_npz(tmp_path / "network.npz", network)
     assert not list(tmp_path.iterdir())
