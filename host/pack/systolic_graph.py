@@ -315,11 +315,11 @@ class Graph:
             said.append(f"cells of {source.layout.cell[0]} × {source.layout.cell[1]} pixels take away the strides")
         if tiling.used > 1:
             of_lanes = f"of {tiling.pack} lanes in a vector" if tiling.pack else "by taps"
-            said.append(f"{tiling.used} neighbours at a time {of_lanes}: {tiling.cycles:,} cycles")
+            said.append(f"{tiling.used} neighbours at a time {of_lanes}")
         if product.channelwise and tiling.mode is Mode.MATRIX:
             said.append("a matrix with one weight to a column: there are no taps")
         elif product.groups > 1 and tiling.mode is Mode.MATRIX:
-            said.append(f"{len(tiling.runs)} steps, each with the channels of its groups")
+            said.append(f"a step for the channels of some groups: {len(tiling.runs)}")
         if source.layout.exchanged:
             said.append("rows and columns exchanged")
         return "; ".join(said)
