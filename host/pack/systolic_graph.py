@@ -318,8 +318,8 @@ class Graph:
             said.append(f"{tiling.used} neighbours at a time {of_lanes}")
         if product.channelwise and tiling.mode is Mode.MATRIX:
             said.append("a matrix with one weight to a column: there are no taps")
-        elif product.groups > 1 and tiling.mode is Mode.MATRIX:
-            said.append(f"a step for the channels of some groups: {len(tiling.runs)}")
+        elif len(tiling.runs) > 1:
+            said.append(f"{len(tiling.runs)} steps, each for the channels of some groups")
         if source.layout.exchanged:
             said.append("rows and columns exchanged")
         return "; ".join(said)
