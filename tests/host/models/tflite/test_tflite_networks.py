@@ -1,7 +1,5 @@
 """The MLPerf Tiny networks: every element of every tensor equals that of LiteRT's reference kernels."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -50,17 +48,6 @@ def test_a_real_keyword(tflite, published):
     assert tflite.compare(published("kws"), values) == ELEMENTS["kws"]
     outputs = tensors(read_tflite(published("kws")), values)[-1]
     assert outputs.max() == 127, "no keyword is recognized"
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_golden_model_is_quick(published, name):
-    network, values = read_tflite(published(name)), random_inputs(name, 1)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        tensors(network, values)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize("name", SHAPES)
