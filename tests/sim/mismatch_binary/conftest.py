@@ -204,10 +204,8 @@ def flipped(array: Any) -> Any:
 
 def smallest(store: Any) -> Any:
     """Keep the smaller one in lane 0."""
-    before = store.module.submodules.kept.read_ports[0].data[: store.config.output_width]
-    later = Signal.like(before)
-    store.module.d.sync += later.eq(before)
-    return store.o[0].eq(Mux(store.first | (store.i[0] < later), store.i[0], later))
+    before = store.module.submodules.kept.read_ports[0].data[0]
+    return store.o[0].eq(Mux(store.first | (store.i[0] < before), store.i[0], before))
 
 
 NO_DOUBLE = having(BinaryArray, lambda array: array.module.submodules[f"pe_{array.pe}"].double.eq(0))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import celosia.sim.mismatch.binary  # noqa: F401  (it takes what it needs of the golden model before that is patched)
 from celosia.host.compile import compile_network
 from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.ir import Network
