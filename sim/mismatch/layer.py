@@ -86,5 +86,5 @@ class OutputSearch:
         return min(searches, key=lambda search: search.order())
 
     def order(self) -> tuple[int, ...]:
-        """Return what outputs are sorted by to be in the order of their writes."""
-        raise NotImplementedError
+        """Return what outputs are sorted by to be in the order of their writes: vector by vector, if not told else."""
+        return self.vector, self.channel
