@@ -11,11 +11,11 @@ import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Network
-from celosia.host.pack.bits import Words
 from celosia.host.pack.step import Arrangement, Location, Operation, Place, Step
 from celosia.host.plan import Buffer, Plan, plan
 from celosia.host.program import LayerPlan, PlannedStep, Program
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words
 from celosia.hw.registry import find_engine
 
 SHARED = ("codebooks",)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from celosia.host.errors import DeviceError
-from celosia.host.pack.bits import Words
 from celosia.host.program import Program
 from celosia.host.transfer import Exchanger, Transfers, entries_of, words_of
 from celosia.host.transports.transport import Transport
 from celosia.hw.config import PROTOCOL_VERSION, AcceleratorConfig
+from celosia.hw.lanes import Words
 from celosia.hw.protocol import WAIT, Answer, Opcode, ProtocolError, Request, State, StatusCode, StatusReport
 
 BATCH = 4096  # packets handed to the transport at once: bounds the memory of a long run

@@ -9,9 +9,9 @@ import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Layer, Network
-from celosia.host.pack.bits import Words
 from celosia.host.pack.step import Arrangement, Location
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words
 from celosia.hw.protocol import RunParameters
 
 

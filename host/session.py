@@ -28,9 +28,9 @@ import numpy as np
 from celosia.host.compile import compile_network
 from celosia.host.device import Device
 from celosia.host.models.ir import Network
-from celosia.host.pack.bits import Words
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words
 
 
 class Prediction(Protocol):

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from celosia.host.errors import DeviceError
-from celosia.host.pack.bits import Words
 from celosia.host.program import Program
 from celosia.host.transports.transport import Transport
 from celosia.hw.config import AcceleratorConfig, MemorySpec
+from celosia.hw.lanes import Words
 from celosia.hw.protocol import STREAM, Answer, Opcode, ProtocolError, Request, RunParameters, StatusCode
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from celosia.host.cli.output import notices, working
 from celosia.host.device import Device
 from celosia.host.errors import CelosiaError
-from celosia.host.pack.bits import Words
 from celosia.host.program import Program
 from celosia.host.session import DeviceMachine, Machine
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words
 
 
 class CoreMachine:

@@ -12,12 +12,12 @@ from celosia.host.errors import CompileError
 from celosia.host.models.binary import BinaryConv
 from celosia.host.models.ir import Network
 from celosia.host.pack.binary_layers import ArrangedLayer, arrange, engine_of
-from celosia.host.pack.bits import Words, pack_lanes
 from celosia.host.pack.chain import Chain, OffsetStep, check_chain
 from celosia.host.pack.step import MAX_VECTORS, Place
 from celosia.hw.binary.layer import tensor_address_width
 from celosia.hw.binary.timing import LEAST_DRAIN_CYCLES
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words, pack_lanes
 
 __all__ = [
     "activation_offset",

@@ -8,9 +8,9 @@ import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Network
-from celosia.host.pack.bits import Words
 from celosia.host.pack.step import Location, Operation, Place, Step, StoredTensor
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words
 from celosia.hw.registry import find_engine
 
 

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from celosia.host.huffman import Bits, CanonicalCode, code_bits
-from celosia.host.pack.bits import Words
+from celosia.hw.lanes import Words
 from celosia.hw.sparse.config import MAX_CODE_LENGTH, SparseConfig
 from celosia.hw.sparse.tables import EncodedFormat
 

@@ -11,7 +11,6 @@ import numpy as np
 from celosia.host.errors import CompileError
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Network
-from celosia.host.pack.bits import Words, pack_lanes, unpack_lanes
 from celosia.host.pack.chain import Chain, OffsetStep, check_chain
 from celosia.host.pack.encode import encode_tile, symbol_lengths
 from celosia.host.pack.entries import Entries
@@ -26,6 +25,7 @@ from celosia.host.pack.sparse_layers import (
 )
 from celosia.host.pack.step import MAX_VECTORS, Place
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words, pack_lanes, unpack_lanes
 from celosia.hw.sparse.config import SparseConfig
 
 __all__ = [

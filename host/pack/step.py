@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from celosia.host.pack.bits import Words
+from celosia.hw.lanes import Words
 
 MAX_VECTORS = (1 << 16) - 1
 """Most activation vectors of a step: what its descriptor counts."""

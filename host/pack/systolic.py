@@ -15,7 +15,6 @@ from celosia.host.errors import CompileError
 from celosia.host.models.elementwise import Add
 from celosia.host.models.ir import Network
 from celosia.host.pack import systolic_product as product
-from celosia.host.pack.bits import Words, pack_lanes, unpack_lanes
 from celosia.host.pack.step import MAX_VECTORS, Location, Operation, Place, Step, StoredTensor
 from celosia.host.pack.systolic_graph import INPUT, Stored, Work, best_graph, offsets
 from celosia.host.pack.systolic_layout import Layout
@@ -23,6 +22,7 @@ from celosia.host.pack.systolic_product import Product, offsets_of
 from celosia.host.pack.systolic_weights import lane_parameters, pack_parameters, pack_table, pack_weights, summands
 from celosia.host.pack.systolic_windows import Walk, pixel_by_pixel, rectangles, requantization, step_beats, walk
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import Words, pack_lanes, unpack_lanes
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from celosia.host.models.integers import integer_range
-from celosia.host.pack.bits import Words, pack_lanes
 from celosia.host.pack.systolic_layout import Layout
 from celosia.host.pack.systolic_product import Part, Product
 from celosia.host.pack.systolic_tiles import Run, Tiling
+from celosia.hw.lanes import Words, pack_lanes
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
 

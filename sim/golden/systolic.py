@@ -1,4 +1,4 @@
-"""Dense layers, bit-exactly: what the systolic engine computes, by plain matrix products."""
+"""Dense layers, bit-exactly, by plain matrix products."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.sim.golden.lanes import lanes_of
+from celosia.hw.lanes import unpack_lanes
 from celosia.sim.golden.systolic_steps import Machine
 from celosia.sim.mismatch.layer import LayerRun, OutputSearch
 from celosia.sim.mismatch.report import Fault
@@ -109,7 +109,7 @@ def _first_of_step(step: StepRun, machine: Machine) -> Output | None:
     """Execute a step, and return what of it the hardware wrote wrongly first; None if nothing."""
     engine, first = machine.engine, int(step.fields["destination"])
     words = step.run.replay.memory_before(step.behind, step.memory, step.words(engine), first)
-    held = lanes_of(words, engine.rows, engine.activation_width, signed=engine.activation_signed)
+    held = unpack_lanes(words, engine.rows, engine.activation_width, signed=engine.activation_signed)
     for tile in machine.tiles(step.fields):
         lanes = (tile.first_lane + np.arange(tile.outputs.shape[1])) % engine.rows
         wrong = np.argwhere(held[tile.addresses - first, lanes] != tile.outputs)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from celosia.hw.lanes import unpack_lanes
 from celosia.hw.post.parameters import shift_code
 from celosia.hw.systolic.drain import PER_LAYER
 from celosia.hw.systolic.timing import POOL_CYCLES, drain_cycles, row_ready_cycles
 from celosia.hw.timing import READ_LATENCY
-from celosia.sim.golden.lanes import lanes_of
 from celosia.sim.mismatch.report import Fault
 from celosia.sim.mismatch.stage import Seen, Stage, first_wrong, right
 from celosia.sim.mismatch.systolic_output import Output
@@ -190,7 +190,7 @@ class DrainSearch:
         """Return what became of an output that was rightly written."""
         output, engine, step = self.output, self.engine, self.output.step
         word = output.replay.memory_before(step.behind, step.memory, 1, output.address)
-        held = lanes_of(word, engine.rows, engine.activation_width, signed=engine.activation_signed)
+        held = unpack_lanes(word, engine.rows, engine.activation_width, signed=engine.activation_signed)
         actual = int(held[0, output.word_lane])
         again = self._second_write(written + 1)
         if again is not None:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import pack_lanes, unpack_lanes
 from celosia.hw.post.parameters import SHIFT_MAX
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
-from celosia.sim.golden.lanes import lanes_of, words_of
 from celosia.sim.golden.systolic_steps import Fields, Machine
 from celosia.sim.mismatch.layer import LayerRun
 
@@ -138,7 +138,7 @@ def machine_of(run: LayerRun) -> Machine:
     assert isinstance(engine, SystolicConfig)
     inputs = run.replay.words[run.iteration * program.input_words :][: program.input_words]
     first = run.replay.address_in(run.iteration, "inputs", 0)
-    machine.memories["inputs"][first : first + len(inputs)] = lanes_of(
+    machine.memories["inputs"][first : first + len(inputs)] = unpack_lanes(
         inputs, engine.rows, engine.activation_width, signed=engine.activation_signed
     )
     if "weights" in program.image:
@@ -147,13 +147,13 @@ def machine_of(run: LayerRun) -> Machine:
         machine.stream = _weights(engine, program.weight_stream)
     if "tables" in program.image:
         width = engine.resolved_accumulator_width
-        machine.memories["tables"] = lanes_of(program.image["tables"], engine.rows, width, signed=True)
+        machine.memories["tables"] = unpack_lanes(program.image["tables"], engine.rows, width, signed=True)
     machine.memories["parameters"] = _parameters(config, program.image["parameters"])
     return machine
 
 
 def _weights(engine: SystolicConfig, words: np.ndarray) -> np.ndarray:
-    return lanes_of(words, engine.cols, engine.weight_width, signed=True)
+    return unpack_lanes(words, engine.cols, engine.weight_width, signed=True)
 
 
 def _parameters(config: AcceleratorConfig, words: np.ndarray) -> list[np.ndarray]:
@@ -161,7 +161,7 @@ def _parameters(config: AcceleratorConfig, words: np.ndarray) -> list[np.ndarray
     engine = config.engine
     assert isinstance(engine, SystolicConfig)
     layout = engine.parameter_layout
-    bits = lanes_of(words, layout.word_width, 1, signed=False)
+    bits = unpack_lanes(words, layout.word_width, 1, signed=False)
     bits = bits[:, : layout.lanes * layout.channel_width].reshape(len(words), layout.lanes, -1)
     values, offset = {}, 0
     for field in layout.channel:
@@ -180,9 +180,9 @@ def element_lanes(program: Any, index: int, engine: SystolicConfig) -> np.ndarra
     """
     words, rows, width = program.tensor(index).words, engine.rows, engine.activation_width
     lanes = np.arange(words * rows).reshape(words, rows)
-    empty = program.unpack_tensor(index, words_of(np.zeros_like(lanes), width))
+    empty = program.unpack_tensor(index, pack_lanes(np.zeros_like(lanes), width))
     result = np.zeros(empty.shape, dtype=np.int64)
     for shift in range(0, int(lanes.max()).bit_length(), width):
-        digits = program.unpack_tensor(index, words_of(lanes >> shift, width)) - empty
+        digits = program.unpack_tensor(index, pack_lanes(lanes >> shift, width)) - empty
         result |= (digits & ((1 << width) - 1)) << shift
     return result.reshape(len(result), -1)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from celosia.host.pack.bits import pack_lanes, unpack_lanes
 from celosia.host.program import Program
+from celosia.hw.lanes import pack_lanes, unpack_lanes
 from celosia.hw.post.parameters import ROUNDINGS, SHIFT_MAX
 from celosia.hw.systolic.layer import Mode
 from celosia.sim.golden.network import tensors

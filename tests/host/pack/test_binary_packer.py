@@ -10,9 +10,9 @@ from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.integers import integer_range
 from celosia.host.models.ir import Network
 from celosia.host.pack.binary import arrange, pack_inputs, pack_weights, unpack_outputs
-from celosia.host.pack.bits import unpack_lanes
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import unpack_lanes
 from celosia.sim.golden.binary import run_layer
 
 SIGNED, UNSIGNED = [f"int{bits}" for bits in range(2, 9)], [f"uint{bits}" for bits in range(1, 9)]

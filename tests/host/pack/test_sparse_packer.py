@@ -8,10 +8,10 @@ from celosia.host.compile import compile_network
 from celosia.host.errors import CompileError
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.ir import Dense, Network
-from celosia.host.pack.bits import unpack_lanes
 from celosia.host.pack.sparse import arrange, pack_inputs, unpack_activations, unpack_pointers
 from celosia.host.pack.sparse_layers import EIE, SparseOptions
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import unpack_lanes
 from celosia.hw.sparse.config import SparseConfig
 
 

@@ -10,9 +10,9 @@ from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from celosia.host.pack.bits import pack_lanes, unpack_lanes
 from celosia.host.pack.encode import encode_tile, symbol_lengths
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import pack_lanes, unpack_lanes
 from celosia.hw.memory import Scratchpad
 from celosia.hw.sparse.config import SparseConfig
 from celosia.hw.sparse.loader import WeightLoader

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from celosia.host.pack.bits import pack_lanes, unpack_lanes
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.lanes import pack_lanes, unpack_lanes
 from celosia.hw.protocol import RunParameters
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
