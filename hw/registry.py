@@ -53,9 +53,7 @@ class Engine:
 ENGINES: dict[str, Engine] = {
     engine.name: engine
     for engine in (
-        Engine(
-            "systolic", "Systolic", "weight-stationary array of int8 multipliers for dense and image networks"
-        ),
+        Engine("systolic", "Systolic", "weight-stationary array of int8 multipliers for dense and image networks"),
         Engine("sparse", "Sparse", "EIE-style PEs for pruned layers with shared weights"),
         Engine("binary", "Binary", "XNOR-popcount PEs for binarized layers, folded PE × SIMD"),
     )
