@@ -22,8 +22,8 @@ Vectors are words of a tensor, found in two walks whose addresses and places in 
 
 From N tile to N tile the address moves by `n_step`. Where the place is outside of `in_rows` × `in_cols`, `pad_value`
 is in all lanes. With `pack` p > 0 only the lowest 2^(p − 1) lanes of a word count, and above them are those of the
-beats before, the last one lowest. The first `lead` beats of a line only fill `taps` and `pack`, and after each beat
-that sums, `decimation` do.
+beats before, the last one lowest; lanes of more than `lead` beats before need weights of 0. The first `lead` beats of a
+line only fill `taps` and `pack`, and after each beat that sums, `decimation` do.
 
 The drain takes the greatest of `pool` results. It writes vectors `destination_pitch` words apart, in each `n_tiles`
 times `n_groups` groups of `post_lanes` channels, `n_edge` in the last N tile.

@@ -41,7 +41,8 @@ def random_step(rng: np.random.Generator, config: AcceleratorConfig) -> dict[str
     if mode == Mode.CHANNELS:
         lead = int(rng.integers(0, engine.resolved_taps))
     elif pack:
-        lead = int(rng.integers(0, min(rows, 6)))
+        # As many beats as fill all lanes: what is in them from before depends on when the tile begins.
+        lead = -(-rows // (1 << (pack - 1))) - 1
     decimation = int(rng.integers(0, 3)) if lead and rng.random() < 0.4 else 0
     pool_rows, pool_cols = (1, 1) if lead or rng.random() < 0.6 else rng.integers(1, 3, 2).tolist()
     outs = int(rng.integers(1, 8))
@@ -141,14 +142,16 @@ def fill(rng: np.random.Generator, machine: Any, steps: list[dict[str, int]]) ->
     words["weights"] = pack_lanes(weights, engine.weight_width)
     width = engine.resolved_accumulator_width
     count = config.memory("parameters").depth * engine.resolved_post_lanes
-    bias = rng.integers(-(1 << (width - 4)), 1 << (width - 4), count)
-    multiplier, shift = rng.integers(0, 2**31, count), rng.integers(-width + 2, -width + 12, count).clip(-31, 7)
+    # Of the size of a sum, as is what tables hold: each product has to show in the results.
+    largest = 1 << (engine.activation_width + engine.weight_width)
+    bias = rng.integers(-largest, largest, count)
+    multiplier, shift = rng.integers(0, 2**31, count), rng.integers(-3, 4, count) - engine.weight_width
     words["parameters"] = engine.parameter_layout.encode(bias=bias, multiplier=multiplier, shift=shift)
     lanes = (-1, engine.resolved_post_lanes)
     memories["parameters"] = [v.reshape(lanes) for v in (bias, multiplier, shift, np.ones(count, dtype=bool))]
     if engine.lookup_tables:
         depth = config.memory("tables").depth
-        entries = rng.integers(-(1 << (width - 4)), 1 << (width - 4), depth)
+        entries = rng.integers(-largest, largest, depth)
         memories["tables"] = np.repeat(entries[:, None], engine.rows, axis=1)
         words["tables"] = pack_lanes(memories["tables"], width)
     return words
