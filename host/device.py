@@ -44,6 +44,8 @@ class Status:
         The same cycles by cause: they sum to `cycles`.
     saturated : bool
         Whether an accumulator saturated in the last run.
+    fresh : bool
+        The device started, and nobody has reset it since: what was loaded before is gone.
     failure : StatusCode
         Why the device ended the last run by itself; OK if it did not.
     """
@@ -53,6 +55,7 @@ class Status:
     cycles: int
     causes: Mapping[str, int]
     saturated: bool = False
+    fresh: bool = False
     failure: StatusCode = StatusCode.OK
 
 
@@ -285,6 +288,7 @@ class Device:
             cycles=report.total_cycles,
             causes=causes,
             saturated=report.saturated,
+            fresh=report.fresh,
             failure=report.failure,
         )
 

@@ -25,6 +25,9 @@ word  content, least significant bits first
 ====  =======================================================================================
 
 A memory word takes ceil(width / 32) words. A request changes nothing before all of it has been received and checked.
+
+Links that carry bytes mark where packets end as HDLC does (RFC 1662, section 4): `FLAG` between packets, as many as one
+likes, and before any byte of a packet that is `FLAG` or `ESCAPE`, an `ESCAPE`, the byte itself XORed with `ESCAPE_XOR`.
 """
 
 import json
@@ -43,6 +46,7 @@ RUN_WORDS = 8  # payload words of RUN
 WAIT = 1  # STATUS target bit: answer only when the run has ended
 STREAM = 0x10  # target bit: not the memory, but what streams into or out of it during a run
 OUTSTANDING = 2  # requests the device buffers: a host may have that many unanswered
+FLAG, ESCAPE, ESCAPE_XOR = 0x7E, 0x7D, 0x20  # of links that carry bytes
 
 
 class Opcode(IntEnum):
@@ -271,6 +275,8 @@ class StatusReport:
         Cycles of the last run (48 bits).
     saturated : bool
         Whether an accumulator saturated in the last run.
+    fresh : bool
+        Nobody has sent RESET since the device started: what a host loaded before is gone.
     failure : StatusCode
         Why the device ended the last run by itself, WATCHDOG or CORRUPT; OK if it did not.
     cause_cycles : tuple of int
@@ -282,14 +288,15 @@ class StatusReport:
     total_cycles: int
     cause_cycles: tuple[int, ...]
     saturated: bool = False
+    fresh: bool = False
     failure: StatusCode = StatusCode.OK
 
     def encode(self) -> bytes:
         """Return the payload: state, error, number of causes, last run, a byte each; then counters of 64 bits.
 
-        The byte of the last run has `saturated` in bit 0 and `failure` in its upper half.
+        The byte of the last run has `saturated` in bit 0, `fresh` in bit 1, and `failure` in its upper half.
         """
-        last_run = self.saturated | self.failure << 4
+        last_run = self.saturated | self.fresh << 1 | self.failure << 4
         head = struct.pack("<BBBB", self.state, self.error, len(self.cause_cycles), last_run)
         return head + struct.pack(f"<{1 + len(self.cause_cycles)}Q", self.total_cycles, *self.cause_cycles)
 
@@ -312,6 +319,7 @@ class StatusReport:
                 total_cycles=total,
                 cause_cycles=tuple(cycles),
                 saturated=bool(last_run & 1),
+                fresh=bool(last_run & 2),
                 failure=StatusCode(last_run >> 4),  # type: ignore[call-arg]
             )
         except (struct.error, ValueError) as error_found:

@@ -1,6 +1,8 @@
-"""Accelerator: a core behind a link. It knows no board."""
+"""Accelerator: a core behind packets, and the same behind a link. It knows no board."""
 
-from amaranth.hdl import Module
+from typing import Any
+
+from amaranth.hdl import ClockDomain, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -37,4 +39,50 @@ class Accelerator(wiring.Component):
         wiring.connect(m, commands.core, core)
         wiring.connect(m, wiring.flipped(self.i), commands.i)
         wiring.connect(m, commands.o, wiring.flipped(self.o))
+        return m
+
+
+class LinkedAccelerator(wiring.Component):
+    """An accelerator behind one of the links of `celosia.hw.link.table`, whose outer ports become its own.
+
+    A link that names `clock_ports`, as those of AXI do, has the clock and the reset (active low) as ports of these
+    names; the others are clocked by the domain `sync`.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    link : wiring.Component
+        See `celosia.hw.link.table.Link.build`.
+    """
+
+    def __init__(self, config: AcceleratorConfig, link: Any) -> None:
+        self.config, self.link = config, link
+        self._clock_ports: tuple[str, ...] = getattr(link, "clock_ports", ())
+        outer = {name: member for name, member in link.signature.members.items() if name not in ("requests", "answers")}
+        super().__init__({**{name: In(1) for name in self._clock_ports}, **outer})
+        for name in outer:
+            mine, its = getattr(self, name), getattr(link, name)
+            if isinstance(mine, Signal):
+                mine.attrs.update(its.attrs)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if self._clock_ports:
+            clock, reset = (getattr(self, name) for name in self._clock_ports)
+            m.domains.sync = domain = ClockDomain("sync")
+            m.d.comb += [domain.clk.eq(clock), domain.rst.eq(~reset)]
+        m.submodules.link = link = self.link
+        m.submodules.accelerator = accelerator = Accelerator(self.config)
+        wiring.connect(m, link.requests, accelerator.i)
+        wiring.connect(m, accelerator.o, link.answers)
+        for name, member in self.signature.members.items():
+            if name in self._clock_ports:
+                continue
+            mine, its = getattr(self, name), getattr(link, name)
+            if member.is_signature:
+                wiring.connect(m, wiring.flipped(mine), its)
+            elif member.flow is In:
+                m.d.comb += Value.cast(its).eq(mine)
+            else:
+                m.d.comb += Value.cast(mine).eq(its)
         return m

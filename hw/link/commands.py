@@ -71,6 +71,7 @@ class CommandProcessor(wiring.Component):
         self._status = Signal(8)
         self._answer = Signal(2)  # the FSM sends the head, the trailer of an answer
         self._forget = Signal()
+        self._fresh = Signal(init=1)  # no RESET since the device started
 
         self._connect_core(m)
         self._connect_payload(m)
@@ -93,6 +94,7 @@ class CommandProcessor(wiring.Component):
             self._report.busy.eq(core.busy),
             self._report.error.eq(self._error),
             self._report.saturated.eq(core.saturated),
+            self._report.fresh.eq(self._fresh),
             self._report.failure.eq(self._failure),
             self._report.total_cycles.eq(core.total_cycles),
             self._report.cause_cycles.eq(core.cause_cycles),
@@ -235,7 +237,7 @@ class CommandProcessor(wiring.Component):
         """Keep the first error until a reset, whether a packet's or a run's."""
         failure = Mux(self.core.corrupt, StatusCode.CORRUPT, StatusCode.WATCHDOG)
         with m.If(self._forget):
-            m.d.sync += [self._error.eq(StatusCode.OK), self._failure.eq(StatusCode.OK)]
+            m.d.sync += [self._error.eq(StatusCode.OK), self._failure.eq(StatusCode.OK), self._fresh.eq(0)]
         with m.Else():
             with m.If(self.core.run_start):
                 m.d.sync += self._failure.eq(StatusCode.OK)

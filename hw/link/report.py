@@ -46,6 +46,7 @@ class Report(wiring.Component):
     busy : Signal(1), in
     error : Signal(8), in
     saturated : Signal(1), in
+    fresh : Signal(1), in
     failure : Signal(8), in
         StatusCode, below 16.
     total_cycles, cause_cycles : Signal, in
@@ -59,6 +60,7 @@ class Report(wiring.Component):
     busy: Signal
     error: Signal
     saturated: Signal
+    fresh: Signal
     failure: Signal
     total_cycles: Signal
     cause_cycles: data.View
@@ -73,6 +75,7 @@ class Report(wiring.Component):
                 "busy": In(1),
                 "error": In(8),
                 "saturated": In(1),
+                "fresh": In(1),
                 "failure": In(8),
                 "total_cycles": In(48),
                 "cause_cycles": In(data.ArrayLayout(unsigned(48), self._causes)),
@@ -88,7 +91,7 @@ class Report(wiring.Component):
         counter = Signal(48, reset_less=True)
         is_head = Signal(2, reset_less=True)
         is_high = Signal(2, reset_less=True)
-        last_run = Cat(self.saturated, Const(0, 3), self.failure[:4])
+        last_run = Cat(self.saturated, self.fresh, Const(0, 2), self.failure[:4])
         head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8), last_run)
         m.d.sync += [
             *(chosen[index].eq((self.address - 1) >> 1 == index) for index in range(len(counters))),

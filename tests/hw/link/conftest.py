@@ -153,6 +153,7 @@ class IdleModel:
         self.memories = {m.id: np.zeros((m.depth, m.link_words), np.uint32) for m in config.memories}
         self.specs = {memory.id: memory for memory in config.memories}
         self.error = StatusCode.OK
+        self.fresh = True
 
     def answer(self, packet: bytes) -> bytes:
         words = np.frombuffer(packet.ljust(max(4, -len(packet) % 4 + len(packet)), b"\0"), "<u4").astype(np.uint32)
@@ -164,7 +165,7 @@ class IdleModel:
             if status is StatusCode.OK:
                 payload = self._execute(request)
                 if request.opcode == Opcode.RESET:
-                    self.error = StatusCode.OK
+                    self.error, self.fresh = StatusCode.OK, False
         if self.error is StatusCode.OK:
             self.error = status
         head = words[:1].tobytes()
@@ -211,7 +212,7 @@ class IdleModel:
         if request.opcode == Opcode.IDENTIFY:
             return identity(self.config)
         if request.opcode == Opcode.STATUS:
-            return bytes((0, self.error, len(self.config.causes), 0)) + bytes(8 * (1 + len(self.config.causes)))
+            return bytes((0, self.error, len(self.config.causes), 2 * self.fresh)) + bytes(8 * (1 + len(self.config.causes)))
         if request.opcode == Opcode.RESET:
             return b""
         spec = self.specs[request.target]
