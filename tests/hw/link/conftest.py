@@ -212,7 +212,8 @@ class IdleModel:
         if request.opcode == Opcode.IDENTIFY:
             return identity(self.config)
         if request.opcode == Opcode.STATUS:
-            return bytes((0, self.error, len(self.config.causes), 2 * self.fresh)) + bytes(8 * (1 + len(self.config.causes)))
+            causes = len(self.config.causes)
+            return bytes((0, self.error, causes, 2 * self.fresh)) + bytes(8 * (1 + causes))
         if request.opcode == Opcode.RESET:
             return b""
         spec = self.specs[request.target]
