@@ -1,14 +1,13 @@
 """Device: identify, load, run and watch an accelerator, over any transport."""
 
-import contextlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from celosia.host.errors import DeviceError
+from celosia.host.errors import DeviceError, LinkError, RestartError, StreamError
 from celosia.host.program import Program
 from celosia.host.transfer import Exchanger, Transfers, entries_of, words_of
 from celosia.host.transports.transport import Transport
@@ -17,6 +16,7 @@ from celosia.hw.lanes import Words
 from celosia.hw.protocol import WAIT, Answer, Opcode, ProtocolError, Request, State, StatusCode, StatusReport
 
 BATCH = 4096  # packets handed to the transport at once: bounds the memory of a long run
+RUN_ATTEMPTS = 8  # times a run is started that a link loses packets of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +79,16 @@ class Device:
     Raises
     ------
     DeviceError
-        Here and in every method: the link failed, the device refused a packet, or it is not the right one.
+        Here and in every method: the link failed (`LinkError`), the device refused a packet, or it is not the right
+        one. After a `RestartError`, and after any other `LinkError` if the device does not hold the program any more,
+        `run` asks for it to be loaded again.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._link = Exchanger(transport)
         self._identity: Identity | None = None
         self._program: Program | None = None
+        self._doubtful = False  # whether the device still holds the program
 
     def __enter__(self) -> "Device":
         return self
@@ -137,13 +140,13 @@ class Device:
         address : int
             Of the first entry.
         """
-        self._link.exchange(list(self._transfers.writes(memory, words, address=address)))
+        self._exchange(list(self._transfers.writes(memory, words, address=address)))
 
     def read(self, memory: str, address: int = 0, count: int | None = None) -> Words:
         """Read memory words: uint32, (count, 32-bit words of a memory word); all to the memory's end if None."""
         spec = self._transfers.memory(memory)
         wanted = spec.depth - address if count is None else count
-        answers = self._link.exchange(list(self._transfers.reads(memory, wanted, address=address)))
+        answers = self._exchange(list(self._transfers.reads(memory, wanted, address=address)))
         return words_of(spec, [answer.payload for answer in answers])
 
     def load(self, program: Program) -> None:
@@ -162,11 +165,12 @@ class Device:
             )
         images = [self._transfers.writes(name, words) for name, words in program.image.items()]
         self._program = None  # until all of it is there
-        self._link.exchange(list(itertools.chain(*images)))
+        self._exchange(list(itertools.chain(*images)))
         if program.load_stream is not None:
-            answers = self._run([*self._transfers.loading_run(program), Request(opcode=Opcode.STATUS, target=WAIT)])
+            wait = Request(opcode=Opcode.STATUS, target=WAIT)
+            answers = self._run(program, lambda: [*self._transfers.loading_run(program), wait])
             self._check_end("load the weights", self._status(answers[-1]))
-        self._program = program
+        self._program, self._doubtful = program, False
 
     def run(self, values: np.ndarray) -> tuple[np.ndarray, Status]:
         """Run the loaded program on a batch, in as many iterations as it takes.
@@ -214,7 +218,7 @@ class Device:
             Request(opcode=Opcode.STATUS, target=WAIT),
             *transfers.reads("outputs", program.output_words),
         ]
-        answers = self._run(requests)
+        answers = self._run(program, lambda: requests)
         status = self._status(next(answer for answer in answers if answer.opcode == Opcode.STATUS))
         self._check_end("end the run", status)
         return self._results(answers), status
@@ -238,10 +242,7 @@ class Device:
                 f"{len(words)} input words must be a multiple of the {program.input_words} of an iteration."
             )
         wait = Request(opcode=Opcode.STATUS, target=WAIT)
-        requests = itertools.chain(self._transfers.streaming_run(program, words), [wait])
-        answers: list[Answer] = []
-        while batch := list(itertools.islice(requests, BATCH)):
-            answers += self._run(batch)
+        answers = self._run(program, lambda: itertools.chain(self._transfers.streaming_run(program, words), [wait]))
         status = self._status(answers[-1])
         self._check_end("end the run", status)
         return self._results(answers), status
@@ -258,6 +259,7 @@ class Device:
 
     def reset(self) -> None:
         """Drop the run in progress and forget the error. Memories keep what they hold."""
+        self._doubtful = True  # the device forgets, too, that it has restarted
         self._one(Request(opcode=Opcode.RESET))
 
     @property
@@ -267,7 +269,26 @@ class Device:
     def _loaded(self) -> Program:
         if self._program is None:
             raise DeviceError("no program is loaded; load one before running.")
+        if self._doubtful:
+            self._verify(self._program)
         return self._program
+
+    def _verify(self, program: Program) -> None:
+        """See whether the device still holds a program; a restart would have left other words where it begins.
+
+        Raises
+        ------
+        RestartError
+            It does not.
+        """
+        words = program.image.get("program", np.zeros((0, 1), np.uint32))
+        begin = next(self._transfers.reads("program", len(words)), None)
+        if begin is not None:
+            held = words_of(self._transfers.memory("program"), [self._one(begin).payload])
+            if self.identity.hash != program.config.hash or not np.array_equal(held, words[: begin.count]):
+                self._program = None
+                raise RestartError("the device does not hold the network any more; load the network again.")
+        self._doubtful = False
 
     def _results(self, answers: Sequence[Answer]) -> Words:
         payloads = [answer.payload for answer in answers if answer.opcode == Opcode.READ]
@@ -305,13 +326,50 @@ class Device:
             raise DeviceError(f"the device could not {what}: {status.failure.sentence}.")
 
     def _one(self, request: Request) -> Answer:
-        return self._link.exchange([request])[0]
+        return self._exchange([request])[0]
 
-    def _run(self, requests: Sequence[Request]) -> list[Answer]:
-        """Exchange the packets of a run; a run that fails is not left half done."""
+    def _exchange(self, requests: Sequence[Request]) -> list[Answer]:
+        """Exchange packets; once the link has failed in between, nothing is known of the device."""
         try:
             return self._link.exchange(requests)
-        except DeviceError:
-            with contextlib.suppress(DeviceError):
-                self.reset()
+        except RestartError:
+            self._program = self._identity = None
             raise
+        except BaseException as error:
+            if isinstance(error, LinkError) or not isinstance(error, DeviceError):
+                self._identity, self._doubtful = None, True
+            raise
+
+    def _run(self, program: Program, requests: Callable[[], Iterable[Request]]) -> list[Answer]:
+        """Exchange the packets of a run; a run that fails is not left half done.
+
+        A run whose streams the link loses packets of is started again, a bounded number of times.
+        """
+        attempts = 0
+        while True:
+            remaining = iter(requests())
+            answers: list[Answer] = []
+            attempts += 1
+            try:
+                while batch := list(itertools.islice(remaining, BATCH)):
+                    answers += self._exchange(batch)
+                return answers
+            except StreamError as error:
+                if attempts == RUN_ATTEMPTS:
+                    raise LinkError(f"the run was started {attempts} times; the last time, {error}") from None
+                self.reset()
+                self._verify(program)
+            except LinkError:
+                raise
+            except DeviceError:
+                self._drop_run()
+                raise
+
+    def _drop_run(self) -> None:
+        """Reset the device after it refused something; that it has restarted would be the reason."""
+        try:
+            self.reset()
+        except RestartError:
+            raise
+        except DeviceError:
+            pass  # the refusal is what the user should hear of

@@ -1,17 +1,21 @@
 """Machines that commands run programs on: simulated ones, built on first use and timed."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from celosia.host.cli.output import notices, working
+from celosia.host.cli.output import notices, progress_bar, working
 from celosia.host.device import Device
 from celosia.host.errors import CelosiaError
 from celosia.host.program import Program
 from celosia.host.session import DeviceMachine, Machine
+from celosia.host.transports.address import open_port
+from celosia.host.transports.framed import FramedTransport
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.lanes import Words
+
+LONG_TRANSFER = 1 << 16  # bytes of an exchange that is worth a bar of its own
 
 
 class CoreMachine:
@@ -128,6 +132,31 @@ def simulated(part: str, config: AcceleratorConfig) -> Iterator[TimedMachine]:
     else:
         with simulated_device(config) as machine:
             yield machine
+
+
+@contextmanager
+def connected(address: str, what: str) -> Iterator[tuple[Device, FramedTransport, Callable[[int, int], None]]]:
+    """Open a device by its address, with a bar for long transfers.
+
+    Parameters
+    ----------
+    address : str
+        See `celosia.host.transports.address.open_port`.
+    what : str
+        What is done with it, for the bar.
+
+    Yields
+    ------
+    device : Device
+    transport : FramedTransport
+        What it is reached by.
+    progress : callable
+        Takes what is done, and of how much, to show that in the bar.
+    """
+    transport = open_port(address)
+    with Device(transport) as device, progress_bar(f"{what} at {address}") as bar:
+        transport.progress = lambda done, total: bar(done, total) if total >= LONG_TRANSFER else None
+        yield device, transport, bar
 
 
 def describe(config: AcceleratorConfig) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from celosia.host.cli.check import TensorReport, check_run, describe_wrong
 from celosia.host.cli.layers import layer_reports, show_layers
-from celosia.host.cli.machines import describe, simulated, simulated_core
+from celosia.host.cli.machines import connected, describe, simulated, simulated_core
 from celosia.host.cli.mismatch import explain
 from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
@@ -24,7 +24,7 @@ from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.integers import container
 from celosia.host.models.ir import Network
 from celosia.host.prepare import check_inputs, prepare
-from celosia.host.session import Outcome, run
+from celosia.host.session import DeviceMachine, Outcome, run
 from celosia.hw.config import AcceleratorConfig
 
 SHOWN = 10  # inputs whose class is shown
@@ -78,10 +78,19 @@ def run_model(
     golden_only: Annotated[
         bool, typer.Option("--golden-only", help="No RTL: outputs of the golden model, cycles of the cycle model.")
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            "-d",
+            metavar="ADDRESS",
+            help="Run on this device, with its config: a serial port such as /dev/ttyUSB0, or tcp:HOST:PORT.",
+        ),
+    ] = None,
     clock: Annotated[float, typer.Option("--clock", metavar="MHZ", help="Clock that times are told for.")] = 100.0,
     as_json: Json = False,
 ) -> None:
-    """Run a model on the RTL and compare it with the golden model and the cycle model.
+    """Run a model on the RTL or a device, and compare it with the golden model and the cycle model.
 
     If an output differs, the first mismatch is named, down to PE, cycle and operands, and mismatch.vcd shows it.
     """
@@ -89,22 +98,37 @@ def run_model(
         raise CelosiaError(f"--clock {clock} must be a positive number of MHz.")
     if check and golden_only:
         raise CelosiaError("--check compares the RTL's tensors, and --golden-only runs no RTL; leave one of them out.")
+    if device is not None:
+        _refuse_beside_device(
+            {
+                "--config": config,
+                "--rows": rows,
+                "--cols": cols,
+                "--set": settings,
+                "--part": part,
+                "--check": check,
+                "--golden-only": golden_only,
+            }
+        )
     if picture is not None:
         check_picture(picture)
     for written in (output, picture):
         if written is not None:
             check_writable(written)
     read = read_model(model)
-    name = engine or (engine_for(read) if config is None else None)
-    chosen = read_config(name, file=config, rows=rows, cols=cols, settings=settings)
     values = read_inputs(read, inputs)
     typical = None if calibration is None else read_inputs(read, calibration)
     right = None if labels is None else read_labels(labels, len(values))
-    network, integers = prepare(read, values, chosen, calibration=typical)
-    if config is None:
-        chosen = _fitted(network, chosen, given_names(settings))
-    simulated_part = part or (RunPart.CORE if check else RunPart.ACCELERATOR)
-    outcome = _execute(network, integers, chosen, simulated_part.value, golden_only)
+    if device is not None:
+        outcome, integers = _run_on_device(device, read, values, typical, engine)
+    else:
+        name = engine or (engine_for(read) if config is None else None)
+        chosen = read_config(name, file=config, rows=rows, cols=cols, settings=settings)
+        network, integers = prepare(read, values, chosen, calibration=typical)
+        if config is None:
+            chosen = _fitted(network, chosen, given_names(settings))
+        simulated_part = part or (RunPart.CORE if check else RunPart.ACCELERATOR)
+        outcome = _execute(network, integers, chosen, simulated_part.value, golden_only)
     tensors = _check(outcome, integers) if check else []
     if output is not None:
         real = isinstance(read, FloatNetwork) or network.input_thresholds is not None
@@ -154,6 +178,35 @@ def _execute(network: Network, inputs: np.ndarray, config: AcceleratorConfig, pa
     what = f"{len(inputs)} inputs through {describe(config)}"
     with simulated(part, config) as machine, working(what, log=False) as stage:
         return run(network, inputs, machine, reference, progress=lambda done, of: stage(f"{done}/{of}"))
+
+
+def _refuse_beside_device(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise CelosiaError(
+            f"{given[0]} is about a simulator, and --device has a config of its own; leave one of them out."
+        )
+
+
+def _run_on_device(
+    address: str,
+    model: Network | FloatNetwork,
+    values: np.ndarray,
+    calibration: np.ndarray | None,
+    engine: str | None,
+) -> tuple[Outcome, np.ndarray]:
+    """Compile for the device's own config and run there; returns the inputs in integers, too."""
+    from celosia.sim import reference
+
+    with connected(address, f"{len(values)} inputs") as (device, _, progress):
+        config = device.identity.config
+        needed = engine or (engine_for(model) if isinstance(model, Network) else config.engine_name)
+        if needed != config.engine_name:
+            raise CelosiaError(
+                f"the model is for engine {needed!r}, and the device at {address} is {describe(config)}."
+            )
+        network, integers = prepare(model, values, config, calibration=calibration)
+        return run(network, integers, DeviceMachine(device), reference, progress=progress), integers
 
 
 def _check(outcome: Outcome, inputs: np.ndarray) -> list[TensorReport]:

@@ -1,4 +1,4 @@
-"""celosia simulate: one random matrix product on the RTL of the core."""
+"""celosia simulate: one random matrix product on the RTL of the core, or the RTL as a device for other programs."""
 
 import os
 import re
@@ -15,6 +15,7 @@ from celosia.host.cli.machines import describe, simulated_core
 from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.cli.products import random_product
+from celosia.host.cli.serve import serve_serial, serve_tcp
 from celosia.host.compile import compile_network
 from celosia.host.errors import CelosiaError
 from celosia.host.models.ir import Network
@@ -144,9 +145,15 @@ def simulate_product(
 
 
 def simulate(
-    m: Annotated[int, typer.Option("--m", min=1, max=LARGEST, metavar="M", help="Rows of the inputs (vectors).")],
-    k: Annotated[int, typer.Option("--k", min=1, max=LARGEST, metavar="K", help="Columns of the inputs.")],
-    n: Annotated[int, typer.Option("--n", min=1, max=LARGEST, metavar="N", help="Columns of the results.")],
+    m: Annotated[
+        int | None, typer.Option("--m", min=1, max=LARGEST, metavar="M", help="Rows of the inputs (vectors).")
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, max=LARGEST, metavar="K", help="Columns of the inputs.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=LARGEST, metavar="N", help="Columns of the results.")
+    ] = None,
     engine: EngineName = None,
     config: ConfigFile = None,
     rows: Rows = None,
@@ -168,12 +175,37 @@ def simulate(
     cycles: Annotated[
         str, typer.Option("--cycles", metavar="A:B", help="Cycles of the waveform, A up to but not including B.")
     ] = "0:1000",
+    pty: Annotated[
+        bool, typer.Option("--pty", help="Instead: serve the accelerator, its UART bit by bit, as a serial port.")
+    ] = False,
+    pty_link: Annotated[
+        Path | None, typer.Option("--pty-link", metavar="FILE", help="Symbolic link to make to that serial port.")
+    ] = None,
+    tcp: Annotated[
+        str | None, typer.Option("--tcp", metavar="[HOST:]PORT", help="Instead: serve the accelerator on a TCP port.")
+    ] = None,
+    clock: Annotated[float, typer.Option("--clock", metavar="MHZ", help="Clock of the UART's device.")] = 48.0,
+    baud: Annotated[float, typer.Option("--baud", metavar="B", help="Its bits per second.")] = 3e6,
     as_json: Json = False,
 ) -> None:
     """Multiply random M × K and K × N matrices on the RTL of the core, without its link.
 
-    Inputs and results stay in their memories if these hold them and nothing stalls; else they stream.
+    Inputs and results stay in their memories if these hold them and nothing stalls; else they stream. With --pty or
+    --tcp nothing is multiplied: the whole accelerator waits for a host, such as celosia run --device, until Ctrl-C.
     """
+    if pty or tcp is not None:
+        if (pty and tcp is not None) or not (m is k is n is trace is None):
+            raise CelosiaError(
+                "--pty and --tcp serve a whole accelerator: give one of them, and no --m, --k, --n, --trace."
+            )
+        served = read_config(engine, file=config, rows=rows, cols=cols, settings=settings)
+        if tcp is not None:
+            serve_tcp(served, address=tcp, as_json=as_json)
+        else:
+            serve_serial(served, clock_mhz=clock, baud=baud, link=pty_link, as_json=as_json)
+        return
+    if m is None or k is None or n is None:
+        raise CelosiaError("--m, --k and --n say what to multiply; or --pty or --tcp serve the accelerator to a host.")
     if not 0 <= stall <= 0.99:
         raise CelosiaError(f"--stall {stall} must be from 0 to 0.99.")
     for name, share in (("density", density), ("active", active)):

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from celosia.host.device import Device
-from celosia.host.errors import CelosiaError, DeviceError
+from celosia.host.device import RUN_ATTEMPTS, Device
+from celosia.host.errors import CelosiaError, DeviceError, LinkError, RestartError, StreamError
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.protocol import (
     Answer,
@@ -90,6 +90,7 @@ class Memories:
         ).encode()
 
     def _reset(self, _):
+        self.queue = []
         return b""
 
 
@@ -230,6 +231,102 @@ def test_a_run_that_fails_is_reset(memories):
     with pytest.raises(DeviceError, match="watchdog"):
         device.run_stream(random_words(4, 2))
     assert memories.requests[-1].opcode == Opcode.RESET
+
+
+def failing(memories, opcode, *errors):
+    """Let exchanges with this opcode fail, one after the other; what comes before it in them is executed."""
+    exchange, left = memories.exchange, list(errors)
+
+    def fail(packets):
+        at = next((index for index, packet in enumerate(packets) if packet[1] == opcode), None)
+        if at is None or not left:
+            return exchange(packets)
+        exchange(packets[:at])
+        raise left.pop(0)
+
+    memories.exchange = fail
+
+
+LOADED = {"program": random_words(100, 1)}
+
+
+def opcodes(memories, since):
+    return [Opcode(request.opcode).name for request in memories.requests[since:]]
+
+
+@pytest.mark.parametrize("method", ["run_resident", "run_stream"])
+def test_a_run_whose_stream_was_lost_starts_again(memories, method):
+    device = Device(memories)
+    device.load(program(image=LOADED))
+    since = len(memories.requests)
+    failing(memories, Opcode.READ, *[StreamError("lost.")] * (RUN_ATTEMPTS - 1))
+    # The first READ of all is the one that looks whether the program is still there: let that pass.
+    memories.exchange, fail = (lambda packets: (whole if len(packets) == 1 else fail)(packets)), memories.exchange
+    whole = Memories.exchange.__get__(memories)
+    inputs = random_words(4, 2)
+    results, _ = getattr(device, method)(inputs)
+    assert np.array_equal(results, inputs + 1)
+    assert opcodes(memories, since).count("RUN") == RUN_ATTEMPTS
+    assert opcodes(memories, since).count("RESET") == RUN_ATTEMPTS - 1
+
+
+def test_a_run_does_not_start_again_for_ever(memories):
+    device = Device(memories)
+    device.load(program())
+    failing(memories, Opcode.RUN, *[StreamError("WRITE failed.")] * 100)
+    with pytest.raises(LinkError, match=r"^the run was started 8 times; the last time, WRITE failed\.$"):
+        device.run_stream(random_words(4, 2))
+
+
+def test_a_failed_link_leaves_doubt(memories):
+    device = Device(memories)
+    device.load(program(image=LOADED))
+    failing(memories, Opcode.RUN, LinkError("gone."))
+    with pytest.raises(LinkError, match="gone"):
+        device.run_resident(random_words(4, 2))
+    since = len(memories.requests)
+    device.run_resident(random_words(4, 2))
+    assert opcodes(memories, since)[:3] == ["IDENTIFY", "READ", "WRITE"]
+    since = len(memories.requests)
+    device.run_resident(random_words(4, 2))
+    assert opcodes(memories, since)[:2] == ["WRITE", "RUN"]
+
+
+@pytest.mark.parametrize("cause", ["reset", "link", "interrupt"])
+def test_a_program_that_is_not_there_any_more(memories, cause):
+    device = Device(memories)
+    device.load(program(image=LOADED))
+    if cause == "reset":
+        device.reset()
+    else:
+        failing(memories, Opcode.STATUS, LinkError("gone.") if cause == "link" else KeyboardInterrupt())
+        with pytest.raises((LinkError, KeyboardInterrupt)):
+            device.status()
+    memories.memories[0][:] = 0
+    for sentence in ("does not hold the network any more; load the network again", "no program is loaded"):
+        with pytest.raises(DeviceError, match=sentence):
+            device.run_resident(random_words(4, 2))
+    device.load(program(image=LOADED))
+    device.run_resident(random_words(4, 2))
+
+
+def test_a_restart_forgets_the_program(memories):
+    device = Device(memories)
+    device.load(program())
+    failing(memories, Opcode.RUN, RestartError("load again."))
+    with pytest.raises(RestartError, match="load again"):
+        device.run_resident(random_words(4, 2))
+    with pytest.raises(DeviceError, match="no program is loaded"):
+        device.run_resident(random_words(4, 2))
+
+
+def test_a_refusal_because_of_a_restart_says_so(memories):
+    device = Device(memories)
+    device.load(program())
+    spoiled(memories, Opcode.READ, with_fields(status=StatusCode.IDLE, payload=b""))
+    failing(memories, Opcode.RESET, RestartError("load again."))
+    with pytest.raises(RestartError, match="load again"):
+        device.run_stream(random_words(4, 2))
 
 
 @pytest.mark.parametrize("change", [with_fields(sequence=200), with_fields(opcode=Opcode.RESET)])
