@@ -1,5 +1,7 @@
 """A serial line in simulation: an accelerator with its UART, and another UART at the host's end."""
 
+from typing import Any
+
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -38,7 +40,8 @@ class SerialLine(wiring.Component):
     def elaborate(self, platform: object) -> Module:  # noqa: ARG002
         """Return the accelerator with the host's UART in front of it."""
         m = Module()
-        m.submodules.accelerator = accelerator = self.accelerator
+        accelerator: Any = self.accelerator  # its ports are those of its link
+        m.submodules.accelerator = accelerator
         m.submodules.transmitter = transmitter = UartTransmitter(self._clock_hz, self._baud)
         m.submodules.receiver = receiver = UartReceiver(self._clock_hz, self._baud)
         wiring.connect(m, wiring.flipped(self.i), transmitter.i)

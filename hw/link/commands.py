@@ -41,6 +41,8 @@ class CommandProcessor(wiring.Component):
     o : stream of `BEAT`, out
     core : core_port, out
         To the core.
+    error : Signal(8)
+        No port. StatusCode of the first error since the last reset.
     """
 
     i: stream.Interface
@@ -49,6 +51,7 @@ class CommandProcessor(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
+        self.error = Signal(8)
         super().__init__({"i": In(link_stream()), "o": Out(link_stream()), "core": Out(core_port(config))})
 
     def elaborate(self, platform: object) -> Module:
@@ -66,7 +69,6 @@ class CommandProcessor(wiring.Component):
         self._header: Any = Signal(HEADER, reset_less=True)  # of the packet that is being executed
         self._facts: Any = Signal(FACTS, reset_less=True)  # about it, a cycle later
         self._address = Signal(ADDRESS_WIDTH)
-        self._error = Signal(8)  # the first since the last reset
         self._failure = Signal(8)  # why the core dropped the last run by itself, OK if it did not
         self._status = Signal(8)
         self._answer = Signal(2)  # the FSM sends the head, the trailer of an answer
@@ -92,7 +94,7 @@ class CommandProcessor(wiring.Component):
             core.host_write_data.eq(gather.word),
             core.run.eq(self._run.run),
             self._report.busy.eq(core.busy),
-            self._report.error.eq(self._error),
+            self._report.error.eq(self.error),
             self._report.saturated.eq(core.saturated),
             self._report.fresh.eq(self._fresh),
             self._report.failure.eq(self._failure),
@@ -237,14 +239,14 @@ class CommandProcessor(wiring.Component):
         """Keep the first error until a reset, whether a packet's or a run's."""
         failure = Mux(self.core.corrupt, StatusCode.CORRUPT, StatusCode.WATCHDOG)
         with m.If(self._forget):
-            m.d.sync += [self._error.eq(StatusCode.OK), self._failure.eq(StatusCode.OK), self._fresh.eq(0)]
+            m.d.sync += [self.error.eq(StatusCode.OK), self._failure.eq(StatusCode.OK), self._fresh.eq(0)]
         with m.Else():
             with m.If(self.core.run_start):
                 m.d.sync += self._failure.eq(StatusCode.OK)
             with m.Elif(self.core.fault):
                 m.d.sync += self._failure.eq(failure)
-            with m.If(self._error == StatusCode.OK):
+            with m.If(self.error == StatusCode.OK):
                 with m.If(self.core.fault):
-                    m.d.sync += self._error.eq(failure)
+                    m.d.sync += self.error.eq(failure)
                 with m.Elif(self._answer[1]):
-                    m.d.sync += self._error.eq(self._status)
+                    m.d.sync += self.error.eq(self._status)

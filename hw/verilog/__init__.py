@@ -46,8 +46,8 @@ def write_verilog(component: wiring.Component, name: str, *, header: str = "", p
     Raises
     ------
     VerilogError
-        A name is not a plain identifier, or the design uses what this writer does not know: asynchronous resets, signed
-        division, assertions, prints.
+        A name is not a plain identifier, or the design uses what this writer does not know: signed division,
+        assertions, prints.
     """
     for identifier in (name, *top_ports(component)):
         if not re.fullmatch(r"[A-Za-z_]\w*", identifier) or identifier in RESERVED:

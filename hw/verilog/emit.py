@@ -1,4 +1,4 @@
-"""RTLIL text of a design, as Amaranth's own converter writes it, but for the contents of memories.
+"""RTLIL text of a design, as Amaranth's own converter writes it, but for memories' contents and ports' attributes.
 
 Amaranth spells out every bit of every memory, which for a large memory of zeros takes longer than all the rest.
 """
@@ -10,6 +10,16 @@ from amaranth.hdl import _ir, _nir
 
 
 class _Emitter(rtlil.ModuleEmitter):
+    def emit_port_wires(self) -> None:
+        """Write the ports, each with the attributes of its own signal, also where two of them are one net."""
+        super().emit_port_wires()
+        glued = {name for signal in self.module.signal_names for name in signal.attrs}
+        for signal, name in self.module.signal_names.items():
+            if name in self.module.ports:
+                wire, _value = self.sigport_wires[name]
+                kept = {key: value for key, value in wire.attributes.items() if key not in glued}
+                wire.attributes = kept | signal.attrs
+
     def emit_memory(self, cell_idx: int, cell: Any) -> None:
         """Write the contents of a memory: one word where all words are the same, else every word."""
         rows = cell.init[:1] if len(set(cell.init)) == 1 else cell.init

@@ -15,4 +15,6 @@ lint_off -rule UNUSEDSIGNAL
 lint_off -rule DECLFILENAME
 // A limit that follows from the configuration may make a comparison true, or false, for every value.
 lint_off -rule CMPCONST
+// Between two clocks, a reset that is synchronous to one of them sets the other's synchronizer at once.
+lint_off -rule SYNCASYNCNET
 """

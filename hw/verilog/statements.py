@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from celosia.hw.verilog.expressions import Expressions
 from celosia.hw.verilog.netlist import memory_of, statements
 from celosia.hw.verilog.rtlil import Assign, Bits, Case, Cell, Module, Process, Slice, Spec, Switch, part_of
-from celosia.hw.verilog.terms import VerilogError
+from celosia.hw.verilog.terms import constant
 
 __all__ = ["Statements"]
 
@@ -43,10 +43,6 @@ class Statements:
 
     def register(self, cell: Cell) -> list[str]:
         """Always block of a flip-flop: reset first, then the branches that load it."""
-        if cell.kind != "$dff":
-            raise VerilogError(
-                f"flip-flop {cell.kind} in module {self._module.name}: only synchronous reset is supported"
-            )
         piece = cell.ports["Q"][0]
         assert isinstance(piece, Slice)
         target = self._expressions.name(piece.wire)
@@ -58,11 +54,25 @@ class Statements:
         else:
             self.absorbed.add(process.wire)
             body = self._register_body(process, cell.ports["Q"], writer)
+        if cell.kind == "$adff":
+            body = self._asynchronous(cell, target, body)
         return [self._edge(cell), *_indent(body)] if len(body) == 1 else _block(self._edge(cell), body)
 
     def _edge(self, cell: Cell) -> str:
         edge = "posedge" if cell.number("CLK_POLARITY") else "negedge"
-        return f"always @({edge} {self._expressions.closed(cell.ports['CLK'])})"
+        clock = f"{edge} {self._expressions.closed(cell.ports['CLK'])}"
+        if cell.kind == "$adff":
+            edge = "posedge" if cell.number("ARST_POLARITY") else "negedge"
+            clock += f" or {edge} {self._expressions.closed(cell.ports['ARST'])}"
+        return f"always @({clock})"
+
+    def _asynchronous(self, cell: Cell, target: str, body: list[str]) -> list[str]:
+        """The body behind an asynchronous reset."""
+        reset = self._expressions.closed(cell.ports["ARST"])
+        condition = reset if cell.number("ARST_POLARITY") else f"!{reset}"
+        value = constant(cell.parameters["ARST_VALUE"].partition("'")[2])
+        rest = [f"else {body[0]}"] if len(body) == 1 else _block("else", body)
+        return [f"if ({condition}) {target} <= {value};", *rest]
 
     def _absorbable(self, data: Spec) -> Process | None:
         """The process that computes a register's next value, if nothing else wants that."""

@@ -229,23 +229,55 @@ class SignedDivision(wiring.Component):
 
 
 class AsynchronousReset(wiring.Component):
+    clock: In(1)
     clear: In(1)
     o: Out(8)
 
     def elaborate(self, _platform):
         m = Module()
         m.domains.sync = domain = ClockDomain(async_reset=True)
-        m.d.comb += domain.rst.eq(self.clear)
+        m.d.comb += [domain.clk.eq(self.clock), domain.rst.eq(self.clear)]
         m.d.sync += self.o.eq(self.o + 1)
         return m
 
 
-@pytest.mark.parametrize(
-    ("component", "message"), [(SignedDivision, "signed division"), (AsynchronousReset, "only synchronous reset")]
-)
-def test_what_cannot_be_written_is_refused(component, message):
-    with pytest.raises(VerilogError, match=message):
-        write_verilog(component(), "top")
+def test_asynchronous_reset_is_in_the_sensitivity_list():
+    written = write_verilog(AsynchronousReset(), "top")
+    block = """\
+  always @(posedge clock or posedge clear) begin
+    if (clear) o <= 8'd0;
+    else o <= o + 8'd1;
+  end
+"""
+    assert block in written
+
+
+class TwoPortsOfOneNet(wiring.Component):
+    """Two outputs with the same value, each with an attribute of its own."""
+
+    def __init__(self):
+        super().__init__({"i": In(1), "o_left": Out(1), "o_right": Out(1), "o_plain": Out(1)})
+        self.o_left.attrs["side"] = "left"
+        self.o_right.attrs["side"] = "right"
+
+    def elaborate(self, _platform):
+        m = Module()
+        state = Signal()
+        m.d.sync += state.eq(self.i)
+        m.d.comb += [self.o_left.eq(state), self.o_right.eq(state), self.o_plain.eq(state)]
+        return m
+
+
+def test_a_port_has_its_own_attributes():
+    head = write_verilog(TwoPortsOfOneNet(), "top").partition(");")[0]
+    for side in ("left", "right"):
+        assert re.search(rf'\(\* side = "{side}" \*\)\n  output \w+ +o_{side}\b', head), head
+    assert re.search(r"o_right,\n  output \w+ +o_plain", head), head
+
+
+def test_what_cannot_be_written_is_refused():
+    with pytest.raises(VerilogError, match="signed division"):
+        write_verilog(SignedDivision(), "top")
 
 
 def test_every_waiver_has_its_reason_before_it():
