@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 import typer
 
-from celosia.host.cli.generate import write_part
+from celosia.host.cli.deliver import write_part
 from celosia.host.cli.machines import TimedMachine, describe, simulated_device
 from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes

@@ -1,11 +1,15 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 from celosia.host.cli import folder as folder_module
 from celosia.host.cli.app import execute
 from celosia.host.cli.options import read_config
+from celosia.host.models.float_ir import FloatDense, FloatNetwork
+from celosia.host.models.npz import write_npz
+from celosia.host.quantize import quantize
 
 SMALL = ["--rows", "4", "--cols", "4"]
 CONFIG = read_config(rows=4, cols=4)
@@ -15,12 +19,21 @@ def generate(target, *options, engine="systolic"):
     return execute(["generate", engine, *SMALL, "--output", str(target), *options])
 
 
+FILES = {"Makefile", "README.md", "config.json", "lint.vlt", "manifest.json"}
+OF_ACCELERATOR = {"celosia.h", "tb", "vectors"}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.mark.parametrize(("part", "top"), [("accelerator", "accelerator"), ("core", "core"), ("engine", "systolic")])
 def test_parts(tmp_path, capsys, part, top):
     target = tmp_path / "deep" / "folder"
     assert generate(target, "--part", part, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert sorted(path.name for path in target.iterdir()) == sorted([f"{top}.v", "lint.vlt", "manifest.json"])
+    own = OF_ACCELERATOR if part == "accelerator" else set()
+    assert names(target) == sorted({f"{top}.v", f"{top}.core", *FILES, *own})
     text = (target / f"{top}.v").read_text()
     assert report["modules"] == len(re.findall(r"^module ", text, re.MULTILINE)) > 5
     assert CONFIG.hash in text.splitlines()[0]
@@ -28,6 +41,14 @@ def test_parts(tmp_path, capsys, part, top):
     assert (manifest["generator"], manifest["part"], manifest["top"]) == ("celosia", part, top)
     assert manifest["config"] == CONFIG.to_json()
     assert manifest["config_hash"] == report["config_hash"] == CONFIG.hash
+    files = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert {*manifest["files"], "manifest.json"} == files
+    assert (manifest["vectors"] is not None) == (part == "accelerator")
+    assert read_config(file=target / "config.json") == CONFIG
+    readme = (target / "README.md").read_text()
+    assert "<<" not in readme
+    assert all(f"`{name}`" in readme for name in files - {"README.md"})
+    assert all(f"| `{port['name']}` |" in readme for port in [*manifest["ports"], {"name": "clk"}, {"name": "rst"}])
     assert set(manifest["versions"]) == {"celosia", "amaranth", "protocol"}
     assert [memory["name"] for memory in manifest["memories"]] == [memory.name for memory in CONFIG.memories]
     head = text[text.index(f"module {top} (") : text.index(");")]
@@ -48,11 +69,19 @@ def test_what_is_there_is_not_replaced(tmp_path, capsys):
     assert generate(target) == 2
     assert "--force replaces" in capsys.readouterr().err
     assert generate(target, "--part", "core", "--force") == 0
-    assert sorted(path.name for path in target.iterdir()) == ["core.v", "lint.vlt", "manifest.json"]
-    (target / "mine.v").write_text("mine")
-    assert generate(target, "--force") == 2
-    assert "'mine.v', which celosia did not generate" in capsys.readouterr().err
-    assert (target / "mine.v").read_text() == "mine"
+    assert names(target) == sorted({"core.v", "core.core", *FILES})
+    (target / "build").mkdir()  # what make leaves
+    (target / "build" / "icarus.log").write_text("PASS")
+    assert generate(target, "--force") == 0
+    assert not (target / "build").exists()
+    for name in ("mine.v", "tb/mine.v", "vectors/more/mine.hex"):
+        file = target / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+        assert generate(target, "--force") == 2
+        assert "', which celosia did not generate" in capsys.readouterr().err
+        assert file.read_text() == "mine"
+        file.unlink()
 
 
 @pytest.mark.parametrize("manifest", [None, "{", "[]", '{"generator": "another"}'])
@@ -79,18 +108,22 @@ def test_a_file_in_the_way(tmp_path, capsys):
     assert file.read_text() == "mine"
 
 
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
-@pytest.mark.parametrize("where", ["write_text", "rename"])
+@pytest.mark.parametrize("where", ["write_bytes", "rename"])
 def test_a_failure_leaves_everything_as_it_was(tmp_path, capsys, monkeypatch, error, where):
     target = tmp_path / "out"
     assert generate(target) == 0
-    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    before = contents(target)
 
     def broken(*_, **__):
         raise error
 
-    if where == "write_text":
-        monkeypatch.setattr("pathlib.Path.write_text", broken)
+    if where == "write_bytes":
+        monkeypatch.setattr("pathlib.Path.write_bytes", broken)
     else:
         rename = folder_module.os.rename
         monkeypatch.setattr(
@@ -99,7 +132,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path, capsys, monkeypatch, er
     code = 130 if isinstance(error, KeyboardInterrupt) else 2
     assert generate(target, "--force", "--part", "core") == code
     monkeypatch.undo()
-    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert contents(target) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     told = "interrupted" if code == 130 else "cannot be written: No space left on device."
     assert told in capsys.readouterr().err
@@ -112,4 +145,67 @@ def test_bad_input(tmp_path, capsys):
     file.write_text('{"engine": "nonsense"}')
     assert generate(tmp_path / "out", "--config", str(file)) == 2
     assert "is for engine 'nonsense', not 'systolic'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link(tmp_path):
+    target = tmp_path / "out"
+    assert generate(target, "--link", "axi-lite", "--inputs", "1") == 0
+    assert "module accelerator_axi_lite (" in (target / "accelerator_axi_lite.v").read_text()
+    assert "module accelerator_axi_lite_tb;" in (target / "tb" / "accelerator_axi_lite_tb.v").read_text()
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert (manifest["link"], manifest["clock"]) == ("axi-lite", "aclk")
+    assert manifest["reset"] == "aresetn, synchronous, active low"
+    assert manifest["vectors"]["inputs"] == 1
+    assert "CELOSIA_REG_SEND_LAST" in (target / "celosia.h").read_text()
+    assert "| 0x18 | SEND_LAST |" in (target / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["quantized", "float"])
+def test_a_model(tmp_path, capsys, kind):
+    rng = np.random.default_rng(3)
+    weights = [rng.normal(size=(12, 8)).astype(np.float32), rng.normal(size=(8, 3)).astype(np.float32)]
+    layers = [
+        FloatDense(name=f"layer{index}", weights=each, bias=np.zeros(each.shape[1], np.float32))
+        for index, each in enumerate(weights)
+    ]
+    model = FloatNetwork(name="mine", layers=layers, input_shape=(12,))
+    values = rng.normal(size=(3, 12)).astype(np.float32)
+    np.save(tmp_path / "x.npy", values)
+    write_npz(tmp_path / "mine.npz", model if kind == "float" else quantize(model, values).network)
+    target, options = tmp_path / "out", ["--model", str(tmp_path / "mine.npz")]
+    if kind == "float":
+        assert generate(target, *options) == 2
+        assert "give typical ones with --input X.npy" in capsys.readouterr().err
+        options += ["--input", str(tmp_path / "x.npy")]
+    assert generate(target, *options) == 0
+    vectors = json.loads((target / "manifest.json").read_text())["vectors"]
+    assert (vectors["network"], vectors["inputs"]) == ("mine", 3 if kind == "float" else 4)
+
+
+def test_a_config_that_the_digits_do_not_fit(tmp_path, capsys):
+    file = tmp_path / "config.json"
+    file.write_text('{"engine": "systolic", "systolic": {"rows": 2, "cols": 2}, "input_depth": 2}')
+    assert execute(["generate", "--config", str(file), "--output", str(tmp_path / "out")]) == 0
+    assert "no testbench, because" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "tb").exists()
+    assert "make lint" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--link", "usb"], "there are: bytes, uart"),
+        (["--link", "uart"], "needs --clock MHZ and --baud"),
+        (["--link", "uart", "--clock", "1", "--baud", "1000000"], "4"),
+        (["--baud", "9600"], "are for --link uart"),
+        (["--part", "core", "--link", "uart"], "--link is for the whole accelerator"),
+        (["--input", "x.npy"], "--input is for a --model"),
+        (["--no-testbench", "--model", "x.npz"], "--model is for the testbench"),
+        (["--inputs", "0"], "--inputs 0 must be at least 1"),
+    ],
+)
+def test_options_that_do_not_belong_together(tmp_path, capsys, options, told):
+    assert generate(tmp_path / "out", *options) == 2
+    assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
