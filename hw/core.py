@@ -27,10 +27,10 @@ class Core(wiring.Component):
     Between runs the host port reads and writes memories: a write takes effect in its cycle, a read brings its word
     HOST_READ_LATENCY cycles later, one per cycle. Words narrower than the port are in its least significant bits.
 
-    `run_abort` ends a run at once; so do streamed weights that are `corrupt`, and the watchdog after `watchdog_cycles`
-    without progress, which both strobe `fault`. `busy` falls in the next cycle, streamed words in the core are dropped,
-    memories keep what they hold. A run may start when the core is `ready`: after a reset or an abort an engine may have
-    to clear its accumulators.
+    `run_abort` ends a run at once; so do streamed weights that are `corrupt`, and the watchdog when `watchdog_cycles`
+    have passed without progress, which both strobe `fault`. `busy` falls in the next cycle, streamed words in the core
+    are dropped, memories keep what they hold. A run may start when the core is `ready`: after a reset or an abort an
+    engine may have to clear its accumulators.
     """
 
     host_write_enable: Signal
@@ -175,6 +175,8 @@ class Core(wiring.Component):
         results_full = Signal()
         ends_iteration = Signal()
         idle_cycles = Signal(range(self.config.watchdog_cycles + 1))
+        moved = Signal()  # there was progress a cycle ago
+        expired = Signal()
         finished = Signal()
         progress = Signal()
         m.d.comb += [
@@ -202,11 +204,13 @@ class Core(wiring.Component):
         with m.Elif(finished | clear):
             m.d.sync += self.busy.eq(0)
 
-        with m.If(~self.busy | progress):
+        # In steps: what ends a run reaches far in the same cycle.
+        m.d.sync += [moved.eq(progress), expired.eq(self.busy & (idle_cycles == self.config.watchdog_cycles))]
+        with m.If(~self.busy | moved):
             m.d.sync += idle_cycles.eq(0)
         with m.Else():
             m.d.sync += idle_cycles.eq(idle_cycles + 1)
-        m.d.comb += self.fault.eq(self.corrupt | (self.busy & (idle_cycles == self.config.watchdog_cycles)))
+        m.d.comb += self.fault.eq(self.corrupt | (self.busy & expired))
 
         code = {name: Const(index) for index, name in enumerate(CORE_CAUSES)}
         with m.If(engine.active):

@@ -7,6 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.block_ram import add_block_ram, suits
+
 
 def address_width(depth: int) -> int:
     """Return the bits of an address, at least one."""
@@ -40,7 +42,8 @@ class Scratchpad(wiring.Component):
 
     A read takes `hw.timing.READ_LATENCY` cycles, one per cycle. In the cycle after a write to the same address it
     returns the new word; in the same cycle, the old word in simulation and any word in hardware: do not use it. Each
-    read port beyond the first costs a copy of the memory.
+    read port beyond the first costs a copy of the memory. On a platform whose `family` is `"ecp5"` the output register
+    is the block RAM's own; on others it is for the tools to find.
 
     Parameters
     ----------
@@ -70,6 +73,16 @@ class Scratchpad(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if not suits(self.depth, platform):
+            self._infer(m)
+            return m
+        given = {"lanes": self.lanes, "write": self.write, "depth": self.depth}
+        for index, port in enumerate(self.reads):
+            m.d.comb += port.data.eq(add_block_ram(m, f"block_{index}", read_address=port.address, **given))
+        return m
+
+    def _infer(self, m: Module) -> None:
+        """Make a memory that tools find a place for."""
         # Nobody reads a word in the cycle in which it is written and uses it: no logic has to see to that case.
         array: Any = Memory(shape=self.width, depth=self.depth, init=[], attrs={"no_rw_check": "1"})
         m.submodules.array = array
@@ -86,7 +99,6 @@ class Scratchpad(wiring.Component):
             word = Signal(self.width, name=f"word_{index}", reset_less=True)
             m.d.comb += [read.addr.eq(port.address), port.data.eq(word)]
             m.d.sync += [latched.eq(read.data), word.eq(latched)]
-        return m
 
 
 class BankedScratchpad(wiring.Component):

@@ -100,7 +100,7 @@ class Multiplier(wiring.Component):
             "MULT18X18D",
             **ports,
             p_GSR="DISABLED",  # the registers keep their values through a global reset, like the fabric's
-            p_SOURCEB_MODE="B_INPUT",
+            p_SOURCEB_MODE="B_SHIFT",
             i_SIGNEDA=Const(int(self.a.shape().signed), 1),
             i_SIGNEDB=Const(int(self.b.shape().signed), 1),
             i_SOURCEA=Const(0, 1),

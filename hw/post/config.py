@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from celosia.hw.post.limbs import partial_products, product_latency
 from celosia.hw.post.parameters import MULTIPLIER_WIDTH
 
-STEPS = 7  # cycles behind the product: three to shift, one each to round, add, compare and choose
+STEPS = 8  # cycles around the product: one to add the bias, three to shift, one each to round, add, compare and choose
 MAX_ACCUMULATOR_WIDTH = 48  # bits
 
 

@@ -109,8 +109,10 @@ class Requantizer(wiring.Component):
         m = Module()
         sum_width = self.config.accumulator_width + 1
         m.submodules.product = product = WideProduct(a_width=sum_width, b_width=MULTIPLIER_WIDTH)
-        m.d.comb += [product.a.eq(self.acc + self.bias), product.b.eq(self.multiplier)]
-        shift = delay(m, self.shift, product.latency, "shift")
+        biased = Signal(signed(sum_width), name="biased", reset_less=True)
+        m.d.sync += biased.eq(self.acc + self.bias)
+        m.d.comb += [product.a.eq(biased), product.b.eq(delay(m, self.multiplier, 1, "multiplier"))]
+        shift = delay(m, self.shift, 1 + product.latency, "shift")
         beat = self._align(m, product.product, shift).registered(m, "aligned")
         beat = self._shift(m, beat, (16, 8)).registered(m, "coarse")
         beat = self._shift(m, beat, (4, 2)).registered(m, "fine")

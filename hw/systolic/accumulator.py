@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from celosia.hw.memory import Scratchpad, address_width
 from celosia.hw.pipeline import delay
+from celosia.hw.systolic.adder import add
 from celosia.hw.timing import READ_LATENCY
 
 
@@ -61,13 +62,14 @@ class Accumulator(wiring.Component):
         first = Signal(reset_less=True)
         address = Signal.like(self.o.address, reset_less=True)
         total = Signal(signed(self.width), reset_less=True)
+        goes_on = ~delay(m, first, READ_LATENCY - 1, "first")
         summand: Value = Mux(self.lookup, self.entry, self.psum) if self.entry_width else self.psum
         m.d.sync += [
             self.o.valid.eq(self.i.valid),
             address.eq(self.i.address),
             first.eq(self.i.first),
             self.o.last.eq(self.i.last),
-            total.eq(summand + Mux(delay(m, first, READ_LATENCY - 1, "first"), 0, sums.reads[0].data.as_signed())),
+            total.eq(add(m, summand, sums.reads[0].data.as_signed(), total.shape(), platform, keep=goes_on)),
         ]
         m.d.comb += [
             self.o.address.eq(address),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Const, Instance, Module, Shape, Signal, Value
+from amaranth.hdl import Const, Instance, Module, Mux, Shape, Signal, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,10 @@ def _full_adder(left: Value, right: Value, total: Value) -> _Half:
     return _Half(table=0x55AA, a=right, d=left, total=total)  # a ^ d; carry a where a equals d
 
 
+def _gated_adder(left: Value, right: Value, keep: Value, total: Value) -> _Half:
+    return _Half(table=0x7088, a=right, b=keep, d=left, total=total)  # a & b for a
+
+
 def _carry(left: Value, right: Value) -> _Half:
     return _Half(table=0x0008, a=right, b=left)  # a & b, whatever enters
 
@@ -42,14 +46,15 @@ def _no_carry() -> _Half:
     return _Half(table=0x0000)  # 0, whatever enters
 
 
-def add(m: Module, a: Value, b: Value, shape: Shape, platform: object) -> Value:
-    """Return the sum of two numbers.
+def add(m: Module, a: Value, b: Value, shape: Shape, platform: object, *, keep: Value | None = None) -> Value:
+    """Return the sum of two numbers, or the first one alone.
 
     On a platform whose `family` is `"ecp5"` this is a chain of CCU2C, each of which adds two bits. nextpnr spends one
     more to bring a carry into a chain, even the constant 0. So this chain begins with half a CCU2C that sends a known
     carry whatever enters it, and the entry can be left open (`celosia.boards.synth` does). If the width is odd, the
     half would be left over at the other end, and sends no carry. If it is even, it sends the carry of the lowest bits,
-    and one look-up table adds these. On other platforms the sum is `a + b`.
+    and one look-up table adds these; with `keep`, which has no place there, one more CCU2C does. On other platforms the
+    sum is `a + b`, `keep` a multiplexer.
 
     Latency: none; no register. The caller's shape holds the sum, so it cannot overflow.
 
@@ -63,6 +68,8 @@ def add(m: Module, a: Value, b: Value, shape: Shape, platform: object) -> Value:
         Shape of the sum.
     platform : object
         What `elaborate` was given.
+    keep : Value or None
+        One bit that says whether `b` counts, else it is 0.
 
     Returns
     -------
@@ -70,12 +77,18 @@ def add(m: Module, a: Value, b: Value, shape: Shape, platform: object) -> Value:
         The sum; its lowest bits, as many as `shape` has, are meant.
     """
     if getattr(platform, "family", None) != "ecp5":
-        return a + b
+        return a + (b if keep is None else Mux(keep, b, 0))
     left, right, total = (Signal(shape, name=name) for name in ("left", "right", "total"))
     m.d.comb += [left.eq(a), right.eq(b)]
-    halves = [_full_adder(left[bit], right[bit], total[bit]) for bit in range(shape.width)]
+    bits = list(zip(left, right, total, strict=True))
+    if keep is None:
+        halves = [_full_adder(*bit) for bit in bits]
+    else:
+        halves = [_gated_adder(one, other, keep, out) for one, other, out in bits]
     if shape.width % 2:
         halves.insert(0, _no_carry())
+    elif keep is not None:
+        halves = [_no_carry(), *halves, _no_carry()]
     else:
         halves[0] = _carry(left[0], right[0])
         m.d.comb += total[0].eq(left[0] ^ right[0])

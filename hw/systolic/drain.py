@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from celosia.hw.pipeline import delay, latch, struct_of
 from celosia.hw.post.pool import PoolStore
 from celosia.hw.post.requantize import Requantizer
 from celosia.hw.systolic.config import SystolicConfig
+from celosia.hw.systolic.countdown import Countdown, Turns
 from celosia.hw.systolic.layer import layer_fields
 from celosia.hw.systolic.timing import POOL_CYCLES, drain_cycles
 from celosia.hw.timing import READ_LATENCY
@@ -30,10 +31,12 @@ class Drain(wiring.Component):
     lanes is written `drain_cycles` after it was issued. Lanes of a word above the group
     written last become 0, so that the next layer may multiply them by whatever weights its array holds.
 
-    Ports: `start` takes `layer`; `beat` issues a group; `done` strobes when the layer's last word has been written.
+    Ports: `start` takes `layer`, which has been there since the cycle before, and `idle` till then; `beat` issues a
+    group; `done` strobes when the layer's last word has been written.
     """
 
     layer: data.View
+    idle: Signal
     start: Signal
     row_ready: Signal
     beat: Signal
@@ -58,6 +61,7 @@ class Drain(wiring.Component):
         super().__init__(
             {
                 "layer": In(layout),
+                "idle": In(1),
                 "start": In(1),
                 "row_ready": In(1),
                 "beat": Out(1),
@@ -74,31 +78,16 @@ class Drain(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         latency = drain_cycles(self.engine)
-        layer = latch(
-            m,
-            self.start,
-            self.layer,
-            "blocks",
-            "block_rows",
-            "last_block_rows",
-            "n_tiles",
-            "n_groups",
-            "n_edge",
-            "pool",
-            "destination_pitch",
-            "destination_is_outputs",
-            "parameters",
-            *PER_LAYER,
-        )
-        active = Signal()
-        final = Signal()
+        names = ("destination_pitch", "destination_is_outputs", "parameters", *PER_LAYER)
+        layer = latch(m, self.idle, self.layer, *names)
         pool_first = Signal(reset_less=True)  # row of a pool
-        pool_last = Signal(reset_less=True)
+        pool = Countdown(len(self.layer.pool), "pool")
+        final = Signal()
         tile_group = Signal(range(self.tile_groups), reset_less=True)
         word_group = Signal(range(self.word_groups), reset_less=True)
         address = Signal.like(self.write.address, reset_less=True)
-        self._count_pool(m, layer, pool_first, pool_last)
-        self._walk(m, layer, active, final, pool_last, tile_group, word_group, address)
+        pitch = self._count_pool(m, layer, pool, pool_first)
+        self._walk(m, layer, final, pitch, tile_group, word_group, address)
 
         # Sums and parameters come READ_LATENCY later; one more register holds the group's sums.
         group = delay(m, tile_group, READ_LATENCY, "group")
@@ -113,7 +102,7 @@ class Drain(wiring.Component):
             self.write_outputs.eq(layer.destination_is_outputs),
         ]
         issued = Signal(2)  # a group that is written, the layer's last
-        m.d.comb += issued.eq(Cat(self.beat & pool_last, self.beat & final))
+        m.d.comb += issued.eq(Cat(self.beat & pool.last, self.beat & final))
         valid, last = delay(m, issued, latency, "issued", reset=True)
         m.d.sync += self.done.eq(last)
         for index in range(self.word_groups):
@@ -128,117 +117,131 @@ class Drain(wiring.Component):
         self,
         m: Module,
         layer: SimpleNamespace,
-        active: Signal,
         final: Signal,
-        pool_last: Signal,
+        pitch: Signal,
         tile_group: Signal,
         word_group: Signal,
         address: Signal,
     ) -> None:
         """Issue groups while rows are ready, and step through all addresses without a multiplier."""
+        names = ("blocks", "n_tiles", "block_rows", "last_block_rows")
+        turns = {name: Turns.of(self.layer[name]).latched(m, self.idle, name) for name in names}
         ready_rows = Signal(range(self.engine.accumulator_rows + 1))
-        block = Signal.like(layer.blocks, reset_less=True)
-        n_tile = Signal.like(layer.n_tiles, reset_less=True)
-        row = Signal.like(layer.block_rows, reset_less=True)
-        block_rows = Signal.like(layer.block_rows, reset_less=True)
+        blocks = Countdown(len(self.layer.blocks), "blocks")
+        n_tiles = Countdown(len(self.layer.n_tiles), "n_tiles")
+        rows = Countdown(len(self.layer.block_rows), "rows")
+        first_row = Signal(reset_less=True)  # of the N tile
+        first_tile = Signal(reset_less=True)  # of the block
         row_end = Signal()
         tile_end = Signal()
         block_end = Signal()
         row_address = Signal.like(address)  # of the row's first group in this N tile
-        tile_address = Signal.like(address)  # of the same in the N tile's first row
-        block_address = Signal.like(address)  # of the same in the first N tile
+        tile_address = Signal.like(address, reset_less=True)  # where the first row goes on in the next N tile
+        block_address = Signal.like(address, reset_less=True)  # where the first block, or the next one, begins
         tile_word_group = Signal.like(word_group, reset_less=True)
         parameters = Signal.like(layer.parameters, reset_less=True)
         tile_parameters = Signal.like(layer.parameters, reset_less=True)
-        last_group = Mux(n_tile == layer.n_tiles, layer.n_edge - 1, layer.n_groups - 1)
-        word_end = word_group == self.word_groups - 1
+        group_end = self._count_groups(m, turns["n_tiles"].single, n_tiles, row_end, tile_end, tile_group)
+
+        def rows_of(last_block: Value) -> Turns:
+            return turns["block_rows"].unless(last_block, turns["last_block_rows"])
 
         m.d.comb += [
-            self.beat.eq(active & (ready_rows != 0)),
-            row_end.eq(self.beat & (tile_group == last_group)),
-            tile_end.eq(row_end & (row == block_rows)),
-            block_end.eq(tile_end & (n_tile == layer.n_tiles)),
-            final.eq(block_end & (block == layer.blocks)),
+            row_end.eq(self.beat & group_end),
+            tile_end.eq(self.beat & group_end & rows.last),
+            block_end.eq(self.beat & group_end & rows.last & n_tiles.last),
+            final.eq(self.beat & (group_end & rows.last & n_tiles.last & blocks.last)),
             self.freed.eq(row_end),
             self.parameters.address.eq(parameters),
         ]
-        m.d.sync += ready_rows.eq(ready_rows + self.row_ready - row_end)
-
+        # One more row, none or one less, in one adder.
+        change = Cat(self.row_ready ^ row_end, (row_end & ~self.row_ready).replicate(len(ready_rows) - 1))
+        # Whether there is a beat is known a cycle ahead, as it decides on most registers.
+        m.d.sync += [
+            ready_rows.eq(ready_rows + change),
+            self.beat.eq(self.row_ready | ready_rows[1:].any() | (ready_rows[0] & ~row_end)),
+        ]
+        next_is_last = Mux(n_tiles.last, blocks.ahead, blocks.last)
+        next_rows = rows_of(Mux(self.start, turns["blocks"].single, next_is_last))
+        word_end = word_group == self.word_groups - 1
         next_address = Signal.like(address)
         next_word_group = Signal.like(word_group)
+        below = Signal.like(address)  # next row that is written
+        next_tile = Mux(first_row, next_address, tile_address)
+        next_block = Mux(first_tile & ~self.start, below, block_address)
+        with m.If(self.idle):
+            m.d.sync += block_address.eq(self.layer.destination)
+        with m.Elif(tile_end & first_tile):
+            m.d.sync += block_address.eq(below)
         m.d.comb += [
             next_address.eq(address + word_end),
             next_word_group.eq(Mux(word_end, 0, word_group + 1)),
+            below.eq(row_address + pitch),
         ]
         with m.If(self.start):
+            m.d.sync += [*blocks.begin(turns["blocks"]), *n_tiles.begin(turns["n_tiles"])]
+        with m.Elif(tile_end):
+            m.d.sync += n_tiles.step(turns["n_tiles"])
+            with m.If(block_end):
+                m.d.sync += blocks.step()
+        with m.If(self.start | tile_end):
+            m.d.sync += [*rows.begin(next_rows), first_row.eq(1), first_tile.eq(self.start | n_tiles.last)]
+        with m.Elif(row_end):
+            m.d.sync += [*rows.step(), first_row.eq(0)]
+
+        with m.If(self.start | block_end):
             m.d.sync += [
-                active.eq(1),
-                block.eq(1),
-                n_tile.eq(1),
-                row.eq(1),
-                tile_group.eq(0),
-                word_group.eq(0),
-                tile_word_group.eq(0),
-                block_rows.eq(Mux(self.layer.blocks == 1, self.layer.last_block_rows, self.layer.block_rows)),
-                *(each.eq(self.layer.destination) for each in (address, row_address, tile_address, block_address)),
-                parameters.eq(self.layer.parameters),
-                tile_parameters.eq(self.layer.parameters),
+                *(each.eq(0) for each in (word_group, tile_word_group)),
+                *(each.eq(next_block) for each in (address, row_address)),
+                *(each.eq(layer.parameters) for each in (parameters, tile_parameters)),
+            ]
+        with m.Elif(tile_end):
+            m.d.sync += [
+                *(each.eq(next_word_group) for each in (word_group, tile_word_group)),
+                *(each.eq(next_tile) for each in (address, row_address)),
+                *(each.eq(parameters + 1) for each in (parameters, tile_parameters)),
+            ]
+        with m.Elif(row_end):
+            m.d.sync += [
+                word_group.eq(tile_word_group),
+                *(each.eq(below) for each in (address, row_address)),
+                parameters.eq(tile_parameters),
             ]
         with m.Elif(self.beat):
-            m.d.sync += [
-                tile_group.eq(tile_group + 1),
-                word_group.eq(next_word_group),
-                address.eq(next_address),
-                parameters.eq(parameters + 1),
-            ]
-            with m.If(row_end):
-                following = Mux(pool_last, row_address + layer.destination_pitch, row_address)
-                m.d.sync += [
-                    self.sum_address.eq(self.sum_address + 1),
-                    row.eq(row + 1),
-                    tile_group.eq(0),
-                    word_group.eq(tile_word_group),
-                    address.eq(following),
-                    row_address.eq(following),
-                    parameters.eq(tile_parameters),
-                ]
-            with m.If(tile_end):
-                # The tile's last row left `next_address` where the next N tile begins, `row` rows further down.
-                m.d.sync += [
-                    row.eq(1),
-                    n_tile.eq(n_tile + 1),
-                    word_group.eq(next_word_group),
-                    tile_word_group.eq(next_word_group),
-                    *(
-                        each.eq(tile_address + (next_address - row_address))
-                        for each in (address, row_address, tile_address)
-                    ),
-                    parameters.eq(parameters + 1),
-                    tile_parameters.eq(parameters + 1),
-                ]
-            with m.If(block_end):
-                below = row_address - (tile_address - block_address) + layer.destination_pitch
-                m.d.sync += [
-                    n_tile.eq(1),
-                    block.eq(block + 1),
-                    block_rows.eq(Mux(block + 1 == layer.blocks, layer.last_block_rows, layer.block_rows)),
-                    word_group.eq(0),
-                    tile_word_group.eq(0),
-                    *(each.eq(below) for each in (address, row_address, tile_address, block_address)),
-                    parameters.eq(layer.parameters),
-                    tile_parameters.eq(layer.parameters),
-                ]
-            with m.If(final):
-                m.d.sync += active.eq(0)
+            m.d.sync += [word_group.eq(next_word_group), address.eq(next_address), parameters.eq(parameters + 1)]
+        with m.If(row_end):
+            m.d.sync += self.sum_address.eq(self.sum_address + 1)
+            with m.If(first_row):
+                m.d.sync += tile_address.eq(next_address)
 
-    def _count_pool(self, m: Module, layer: SimpleNamespace, first: Signal, last: Signal) -> None:
-        """Count the rows of a pool, from the end of one row to that of the next."""
-        position = Signal.like(layer.pool, name="pool_position", reset_less=True)
+    def _count_groups(
+        self, m: Module, single: Value, n_tiles: Countdown, row_end: Signal, tile_end: Signal, tile_group: Signal
+    ) -> Signal:
+        """Count the groups of a row; return whether this one is the last."""
+        end = Signal(name="group_end", reset_less=True)
+        # The last group of a row, in this N tile and, from the layer, in most and in the last one.
+        width = len(self.layer.n_groups)
+        top, most, edge = (Signal(width, name=name, reset_less=True) for name in ("top", "most", "edge"))
+        following = Signal.like(top, name="next_top")
+        next_is_last = Mux(self.start, single, n_tiles.ahead)
+        m.d.comb += following.eq(Mux(self.start | tile_end, Mux(next_is_last, edge, most), top))
+        with m.If(self.idle):
+            m.d.sync += [most.eq(self.layer.n_groups - 1), edge.eq(self.layer.n_edge - 1)]
+        with m.If(self.start | row_end):
+            m.d.sync += [tile_group.eq(0), end.eq(following == 0), top.eq(following)]
+        with m.Elif(self.beat):
+            m.d.sync += [tile_group.eq(tile_group + 1), end.eq(tile_group + 1 == top)]
+        return end
+
+    def _count_pool(self, m: Module, layer: SimpleNamespace, pool: Countdown, first: Signal) -> Signal:
+        """Count the rows of a pool, from the end of one row to that of the next; return the way down to the next."""
+        turns = Turns.of(self.layer.pool).latched(m, self.idle, "pool")
+        pitch = Signal.like(layer.destination_pitch, name="pitch", reset_less=True)
         with m.If(self.start):
-            m.d.sync += [position.eq(1), first.eq(1), last.eq(self.layer.pool == 1)]
+            m.d.sync += [*pool.begin(turns), first.eq(1), pitch.eq(Mux(turns.single, layer.destination_pitch, 0))]
         with m.Elif(self.freed):
-            following = Mux(last, 1, position + 1)
-            m.d.sync += [position.eq(following), first.eq(last), last.eq(following == layer.pool)]
+            m.d.sync += [*pool.step(turns), first.eq(pool.last), pitch.eq(Mux(pool.ahead, layer.destination_pitch, 0))]
+        return pitch
 
     def _pool(self, m: Module, results: Cat, tile_group: Signal, first: Signal) -> Signal:
         """Return the greatest results of the pool so far, POOL_CYCLES later."""
@@ -247,11 +250,12 @@ class Drain(wiring.Component):
         shape = Shape(engine.activation_width, engine.activation_signed)
         m.submodules.pool = pool = PoolStore(shape, lanes=self.lanes, groups=self.tile_groups)
         most = Signal(len(results), name="pooled", reset_less=True)
+        next_group = delay(m, tile_group, latency - 1, "pool_group")
         m.d.comb += [
             pool.i.eq(results),
-            pool.group.eq(delay(m, tile_group, latency, "pool_group")),
+            pool.next_group.eq(next_group),
+            pool.group.eq(delay(m, next_group, 1, "this_group")),
             pool.first.eq(delay(m, first, latency, "pool_first")),
-            pool.store.eq(1),
         ]
         m.d.sync += most.eq(pool.o)
         return most

@@ -46,31 +46,39 @@ class SystolicEngine(EngineComponent):
         m.submodules.ring = ring = WeightRing(weights.width, weights.depth)
 
         looked_ahead = Signal()
-        draining = Signal()
+        look_ahead = Signal()
         m.d.comb += [
             loader.layer.eq(self.layer),
             feeder.layer.eq(self.layer),
             drain.layer.eq(self.layer),
-            loader.start.eq(self.layer_valid & ~looked_ahead & loader.idle),
-            self.layer_take.eq(self.layer_valid & self.layer_ready & ~self.active & (looked_ahead | loader.start)),
             feeder.start.eq(self.layer_take),
             drain.start.eq(self.layer_take),
-            self.active.eq(feeder.running | draining),
+            feeder.idle.eq(~self.active),
+            drain.idle.eq(~self.active),
             self.done.eq(drain.done),
             self.ready.eq(1),
         ]
+        # Both are registers, as they start most of the others.
+        sees = self.layer_valid & ~self.layer_take
+        seen = looked_ahead | loader.start
+        m.d.comb += look_ahead.eq(sees & ~seen & loader.idle)
+        m.d.sync += [
+            loader.start.eq(look_ahead),
+            self.layer_take.eq(sees & self.layer_ready & ~self.active & (seen | look_ahead)),
+        ]
         with m.If(self.layer_take):
-            m.d.sync += [looked_ahead.eq(0), draining.eq(1)]
+            m.d.sync += [looked_ahead.eq(0), self.active.eq(1)]
         with m.Elif(loader.start):
             m.d.sync += looked_ahead.eq(1)
         with m.If(drain.done):
-            m.d.sync += draining.eq(0)
+            m.d.sync += self.active.eq(0)
 
         m.d.comb += [
             loader.swap.eq(feeder.swap),
             loader.ring_available.eq(ring.available),
             ring.take.eq(loader.take),
             feeder.full.eq(loader.full),
+            feeder.full_next.eq(loader.full_next),
             feeder.freed.eq(drain.freed),
         ]
         self._connect_ring(m, ring)
@@ -88,10 +96,10 @@ class SystolicEngine(EngineComponent):
         self, m: Module, loader: WeightLoader, ring: WeightRing, feeder: ActivationFeeder, drain: Drain
     ) -> None:
         source_is_activations = Signal()
-        with m.If(self.layer_take):
+        with m.If(~self.active):
             m.d.sync += source_is_activations.eq(self.layer.source_is_activations)
         m.d.comb += [
-            self.weights.address.eq(Mux(loader.take, ring.read_address, loader.address)),
+            self.weights.address.eq(Mux(loader.streams, ring.read_address, loader.address)),
             self.source.address.eq(feeder.address),
             self.source_is_activations.eq(source_is_activations),
             self.parameters.address.eq(drain.parameters.address),
@@ -107,8 +115,8 @@ class SystolicEngine(EngineComponent):
     ) -> None:
         m.submodules.packing = packing = Packing(self.engine)
         modes = ("mode", "lead", "pad_value", "pack", "table")
-        layer = latch(m, self.layer_take, self.layer, *modes)
-        lookup = Signal()
+        layer = latch(m, ~self.active, self.layer, *modes)
+        lookup = Signal(reset_less=True)
         m.d.comb += [
             packing.i.as_value().eq(self.source.data),
             packing.pad.eq(delay(m, feeder.pad, READ_LATENCY - 1, "pad")),
@@ -118,9 +126,8 @@ class SystolicEngine(EngineComponent):
             array.weights.as_value().eq(delay(m, self.weights.data, WINDOW_CYCLES - READ_LATENCY, "weights")),
             array.shift.eq(delay(m, loader.shift, WINDOW_CYCLES, "shift", reset=True)),
             array.swap.eq(delay(m, feeder.swap, WINDOW_CYCLES, "swap", reset=True)),
-            array.channels.eq(layer.mode == Mode.CHANNELS),
-            lookup.eq(layer.mode == Mode.LOOKUP),
         ]
+        m.d.sync += [array.channels.eq(layer.mode == Mode.CHANNELS), lookup.eq(layer.mode == Mode.LOOKUP)]
         entries = self._look_up(m, layer, feeder, array) if self.engine.lookup_tables else []
         control: Any = self._time_sums(m, layer, feeder)
         for column in range(self.engine.cols):

@@ -1,11 +1,12 @@
 """Weight loader: shifts the next tile into the array while this one computes."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.pipeline import latch, struct_of
+from celosia.hw.systolic.countdown import Countdown, Turns
 from celosia.hw.systolic.layer import Mode, layer_fields
 
 
@@ -17,8 +18,10 @@ class WeightLoader(wiring.Component):
     has, and a step in LOOKUP mode has none. Resident weights lie in memory in the order of use, block after block from
     the same address; streamed weights are taken from the ring as they come.
 
-    Ports: `start` takes `layer` when `idle`; `shift` is a load wave, its weights at `address`, unless `take` says that
-    it is the ring's next word; `full` means a tile is ready; `starved` that a row is wanted and the ring is empty.
+    Ports: `start` takes `layer`, which has been there since the cycle before, when `idle`; `shift` is a load wave, its
+    weights at `address`, unless the layer `streams`, which makes it the ring's next word and `take` strobe with it;
+    `full` means a tile is ready, `full_next` that one will be in the next cycle; `starved` that a row is wanted and the
+    ring is empty.
     """
 
     layer: data.View
@@ -28,8 +31,10 @@ class WeightLoader(wiring.Component):
     swap: Signal
     shift: Signal
     take: Signal
+    streams: Signal
     address: Signal
     full: Signal
+    full_next: Signal
     starved: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -44,60 +49,69 @@ class WeightLoader(wiring.Component):
                 "swap": In(1),
                 "shift": Out(1),
                 "take": Out(1),
+                "streams": Out(1),
                 "address": Out(layout["weights"].shape),
                 "full": Out(1),
+                "full_next": Out(1),
                 "starved": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        layer = latch(
-            m, self.start, self.layer, "blocks", "n_tiles", "k_tiles", "k_rows", "k_edge", "weights_stream", "weights"
-        )
+        layer = latch(m, self.idle, self.layer, "mode", "weights_stream", "weights")
+        names = ("blocks", "n_tiles", "k_tiles", "k_rows", "k_edge")
+        turns = {name: Turns.of(self.layer[name]).latched(m, self.idle, name) for name in names}
         active = Signal()
-        block = Signal.like(layer.blocks, reset_less=True)
-        n_tile = Signal.like(layer.n_tiles, reset_less=True)
-        k_tile = Signal.like(layer.k_tiles, reset_less=True)
-        row = Signal.like(layer.k_edge, reset_less=True)
-        first_rows = Signal.like(row)
+        blocks = Countdown(len(self.layer.blocks), "blocks")
+        n_tiles = Countdown(len(self.layer.n_tiles), "n_tiles")
+        k_tiles = Countdown(len(self.layer.k_tiles), "k_tiles")
+        rows = Countdown(len(self.layer.k_edge), "rows")
         want = Signal()
+        supplied = Signal()
+        completes = Signal()  # the tile, if the array has a place for its last row
         tile_end = Signal()
+        n_end = Signal()
+        block_end = Signal()
+        end = Signal()
 
         m.d.comb += [
             self.idle.eq(~active),
-            want.eq(active & (~self.full | self.swap)),
-            self.shift.eq(want & (~layer.weights_stream | self.ring_available)),
+            supplied.eq(active & (~layer.weights_stream | self.ring_available)),
+            want.eq(~self.full | self.swap),
+            self.shift.eq(want & supplied),
             self.take.eq(self.shift & layer.weights_stream),
-            self.starved.eq(want & layer.weights_stream & ~self.ring_available),
-            tile_end.eq(self.shift & (row == 1)),
-            first_rows.eq(Mux(layer.k_tiles == 1, layer.k_edge, layer.k_rows)),
+            self.streams.eq(layer.weights_stream),
+            self.starved.eq(active & want & ~supplied),
+            completes.eq(supplied & rows.last),
+            self.full_next.eq(completes | (self.full & ~self.swap)),
+            tile_end.eq(self.shift & rows.last),
+            n_end.eq(self.shift & (rows.last & k_tiles.last)),
+            block_end.eq(self.shift & (rows.last & k_tiles.last & n_tiles.last)),
+            end.eq(self.shift & (rows.last & k_tiles.last & n_tiles.last & blocks.last)),
         ]
-        with m.If(tile_end):
-            m.d.sync += self.full.eq(1)
-        with m.Elif(self.swap):
-            m.d.sync += self.full.eq(0)
+        m.d.sync += self.full.eq(self.full_next)
 
         with m.If(self.start):
             m.d.sync += [
-                active.eq(self.layer.mode != Mode.LOOKUP),
-                block.eq(1),
-                n_tile.eq(1),
-                k_tile.eq(1),
-                row.eq(Mux(self.layer.k_tiles == 1, self.layer.k_edge, self.layer.k_rows)),
-                self.address.eq(self.layer.weights),
+                active.eq(layer.mode != Mode.LOOKUP),
+                *blocks.begin(turns["blocks"]),
+                *n_tiles.begin(turns["n_tiles"]),
+                *k_tiles.begin(turns["k_tiles"]),
+                *rows.begin(turns["k_rows"].unless(turns["k_tiles"].single, turns["k_edge"])),
+                self.address.eq(layer.weights),
             ]
         with m.Elif(self.shift):
-            m.d.sync += [self.address.eq(self.address + 1), row.eq(row - 1)]
-            with m.If(row == 1):
+            m.d.sync += [self.address.eq(self.address + 1), *rows.step()]
+            with m.If(tile_end):
                 m.d.sync += [
-                    k_tile.eq(k_tile + 1),
-                    row.eq(Mux(k_tile + 1 == layer.k_tiles, layer.k_edge, layer.k_rows)),
+                    *k_tiles.step(turns["k_tiles"]),
+                    *rows.begin(turns["k_rows"].unless(k_tiles.ahead, turns["k_edge"])),
                 ]
-                with m.If(k_tile == layer.k_tiles):
-                    m.d.sync += [k_tile.eq(1), row.eq(first_rows), n_tile.eq(n_tile + 1)]
-                    with m.If(n_tile == layer.n_tiles):
-                        m.d.sync += [n_tile.eq(1), block.eq(block + 1), self.address.eq(layer.weights)]
-                        with m.If(block == layer.blocks):
-                            m.d.sync += active.eq(0)
+            with m.If(n_end):
+                m.d.sync += n_tiles.step(turns["n_tiles"])
+            with m.If(block_end):
+                m.d.sync += [*blocks.step(), self.address.eq(layer.weights)]
+            with m.If(end):
+                m.d.sync += active.eq(0)
         return m

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,24 +46,36 @@ class WeightRing(wiring.Component):
         waiting = Signal(range(self.depth + 1))
         room = Signal(range(self.depth + 1))
         write_address = Signal(address_width(self.depth), reset_less=True)
+        has_room = Signal()
         accept = Signal()
         m.d.comb += [
-            self.i.ready.eq(self.running & (room != 0)),
+            self.i.ready.eq(self.running & has_room),
             accept.eq(self.i.valid & self.i.ready),
             self.write.enable.eq(accept),
             self.write.address.eq(write_address),
             self.write.data.eq(self.i.payload),
-            self.available.eq(waiting != 0),
         ]
-        m.d.sync += [waiting.eq(waiting + accept - self.take), room.eq(room - accept + self.take)]
+        m.d.sync += [
+            waiting.eq(waiting + _change(accept, self.take, waiting)),
+            self.available.eq(accept | waiting[1:].any() | (waiting[0] & ~self.take)),
+            room.eq(room + _change(self.take, accept, room)),
+            has_room.eq(self.take | room[1:].any() | (room[0] & ~accept)),
+        ]
         for moves, address in ((accept, write_address), (self.take, self.read_address)):
             with m.If(moves):
                 m.d.sync += address.eq(Mux(address == self.depth - 1, self.base, address + 1))
         with m.If(self.start):
             m.d.sync += [
                 waiting.eq(0),
+                self.available.eq(0),
                 room.eq(self.depth - self.base),
+                has_room.eq(self.base != self.depth),
                 write_address.eq(self.base),
                 self.read_address.eq(self.base),
             ]
         return m
+
+
+def _change(more: Value, less: Value, count: Signal) -> Value:
+    """Return 1, 0 or −1, modulo the count's size: both signals in one adder."""
+    return Cat(more ^ less, (less & ~more).replicate(len(count) - 1))

@@ -7,11 +7,18 @@ from celosia.hw.timing import READ_LATENCY
 HAZARD_CYCLES = READ_LATENCY + 2
 """From the read of an accumulator to the first read that sees the sum written back: read, add, write."""
 
+TAKE_CYCLES = 1
+"""From the cycle in which nothing is in the way of a layer, or of a look ahead at it, to the one in which it is taken,
+or looked at."""
+
 ROOM_CYCLES = 1
 """From the cycle in which accumulator rows are free to the first in which an N tile may begin that takes them."""
 
-PLACE_CYCLES = 1
-"""From a beat to the address of its vector: a pixel's place and a K tile's are added."""
+WALK_CYCLES = 2
+"""From a beat to a pixel's place and a K tile's: the step from one to the next is chosen, then made."""
+
+PLACE_CYCLES = WALK_CYCLES + 1
+"""From a beat to the address of its vector: both places are added."""
 
 WINDOW_CYCLES = PLACE_CYCLES + READ_LATENCY + 1
 """From a beat to its vector at the array: place, read, padding and packing."""

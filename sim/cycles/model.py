@@ -190,10 +190,11 @@ def predict(
             causes = dict.fromkeys(config.causes, 0)
             idle = done + 1  # first cycle in which the engine is idle
             seen = max(offered, idle)
-            take = max(seen, inputs_ready, results_ready)
-            causes["fetch"] = max(offered - idle, 0) + 1
+            free = max(seen, inputs_ready, results_ready)
+            take = free + engine.take_cycles
+            causes["fetch"] = max(offered - idle, 0) + engine.take_cycles + 1
             causes["activations_wait"] = max(inputs_ready - seen, 0)
-            causes["results_wait"] = take - max(seen, inputs_ready)
+            causes["results_wait"] = free - max(seen, inputs_ready)
             work = works[iteration][index] if works else None
             done, engine_causes = engine.run(layer, offered, take, work)
             causes |= engine_causes

@@ -59,6 +59,8 @@ class Work:
 class EngineTimes:
     """Follows the engine from step to step."""
 
+    take_cycles = 0  # from the cycle in which nothing is in the way of a step to the one in which it is taken
+
     def __init__(self, config: AcceleratorConfig, ring_base: int, weights: Source) -> None:  # noqa: ARG002
         assert isinstance(config.engine, SparseConfig)
         self.config, self.engine = config, config.engine

@@ -14,7 +14,7 @@ import numpy as np
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
-from celosia.hw.systolic.timing import HAZARD_CYCLES, ROOM_CYCLES, drain_cycles, row_ready_cycles
+from celosia.hw.systolic.timing import HAZARD_CYCLES, ROOM_CYCLES, TAKE_CYCLES, drain_cycles, row_ready_cycles
 from celosia.sim.cycles.model import Source
 
 
@@ -60,6 +60,8 @@ class _Line:
 class EngineTimes:
     """Follows the engine from layer to layer."""
 
+    take_cycles = TAKE_CYCLES
+
     def __init__(self, config: AcceleratorConfig, ring_base: int, weights: Source) -> None:
         assert isinstance(config.engine, SystolicConfig)
         self.engine = config.engine
@@ -86,7 +88,7 @@ class EngineTimes:
             Nothing but the descriptor decides.
         """
         causes = dict.fromkeys(self.engine.CAUSES, 0)
-        load_start = max(offered, self._loader_free) + 1
+        load_start = max(offered, self._loader_free) + TAKE_CYCLES + 1
         walk = _Walk(self.engine, layer, take + 1, max(load_start, self._swap), causes)
         if layer["weights_stream"] and not self._ring.always_ahead:
             walk.ring = self._ring

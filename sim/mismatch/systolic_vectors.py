@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from celosia.hw.systolic.timing import PLACE_CYCLES, WINDOW_CYCLES
+from celosia.hw.systolic.timing import PLACE_CYCLES, WALK_CYCLES, WINDOW_CYCLES
 from celosia.hw.systolic.walks import COORDINATE_WIDTH
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.mismatch.stage import Stage, first_wrong, right
@@ -72,8 +72,9 @@ def _walked(view: View, output: Output, k_tile: int, begin: int, beat: int) -> I
                 (width, COORDINATE_WIDTH, COORDINATE_WIDTH),
                 strict=True,
             ):
-                seen = view.bits(WALKS[walk], at, low, bits)
-                yield Stage(walk, f"{name} of a beat", int(value) & ((1 << bits) - 1), seen, at, at_place)
+                walked = at + WALK_CYCLES
+                seen = view.bits(WALKS[walk], walked, low, bits)
+                yield Stage(walk, f"{name} of a beat", int(value) & ((1 << bits) - 1), seen, walked, at_place)
         summed = view.at(f"{FEEDER}.accumulate__valid", at)
         yield Stage("pixel walk", "sum of a beat,", int(beats.sums[number]), summed, at, at_place)
 
@@ -87,10 +88,10 @@ def _fetched(view: View, output: Output, k_tile: int, begin: int, beat: int, lan
     if read >= 0:
         at, word_lane = begin + read, lane % lanes
         outside, value = bool(tile.outside[read]), int(tile.words[read, word_lane])
-        yield Stage("feeder", "padding", int(outside), view.at(f"{FEEDER}.pad", at + PLACE_CYCLES + 1), at + 2)
+        there = at + PLACE_CYCLES
+        yield Stage("feeder", "padding", int(outside), view.at(f"{FEEDER}.pad", there + 1), there + 1)
         if not outside:
             address = int(tile.addresses[read])
-            there = at + PLACE_CYCLES
             yield Stage("feeder", "address of the activations", address, view.at(f"{FEEDER}.address", there), there)
             memory = int(output.step.source_memory == "activations")
             chosen = view.at("engine.source_is_activations", there + READ_LATENCY)

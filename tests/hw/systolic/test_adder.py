@@ -21,14 +21,17 @@ SCRIPT = (
 class Sum(wiring.Component):
     a: Signal
     b: Signal
+    keep: Signal
     total: Signal
 
-    def __init__(self, a, b, total):
-        super().__init__({"a": In(a), "b": In(b), "total": Out(total)})
+    def __init__(self, a, b, total, gated=False):
+        self.gated = gated
+        super().__init__({"a": In(a), "b": In(b), "keep": In(1), "total": Out(total)})
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.total.eq(add(m, self.a, self.b, self.total.shape(), platform))
+        keep = self.keep if self.gated else None
+        m.d.comb += self.total.eq(add(m, self.a, self.b, self.total.shape(), platform, keep=keep))
         return m
 
 
@@ -67,8 +70,9 @@ def prove(folder, shapes, change=("", "")):
         (signed(32), signed(37), signed(38)),
     ],
 )
-def test_chain_equals_the_portable_sum(tmp_path, a, b, total):
-    assert "SAT proof finished - no model found: SUCCESS!" in prove(tmp_path, (a, b, total))
+@pytest.mark.parametrize("gated", [False, True])
+def test_chain_equals_the_portable_sum(tmp_path, a, b, total, gated):
+    assert "SAT proof finished - no model found: SUCCESS!" in prove(tmp_path, (a, b, total, gated))
 
 
 @pytest.mark.synth
@@ -77,6 +81,14 @@ def test_the_proof_sees_a_chain_that_depends_on_what_enters(tmp_path, width):
     first = {5: "parameter \\INIT0 16'0000000000000000", 6: "parameter \\INIT0 16'0000000000001000"}[width]
     with pytest.raises(SynthesisError, match="yosys failed: ERROR: Called with -verify and proof did fail"):
         prove(tmp_path, (signed(4), signed(width - 1), signed(width)), (first, "parameter \\INIT0 16'0101010110101010"))
+
+
+@pytest.mark.synth
+@pytest.mark.parametrize("width", [5, 6])
+def test_the_proof_sees_a_summand_that_is_not_kept_away(tmp_path, width):
+    table = (f"{0x7088:016b}", f"{0x55AA:016b}")
+    with pytest.raises(SynthesisError, match="yosys failed: ERROR: Called with -verify and proof did fail"):
+        prove(tmp_path, (signed(4), signed(width - 1), signed(width), True), table)
 
 
 @pytest.mark.parametrize(("width", "cells"), [(17, 9), (18, 9), (19, 10)])

@@ -171,7 +171,7 @@ def wrong_tap(array: Any) -> Any:
 
 def smallest(store: Any) -> Any:
     """Keep the smaller one."""
-    most = store.module.submodules.kept.read_ports[0].data[LANE]
+    most = store.before[LANE]
     return store.o[LANE].eq(Mux(store.first | (store.i[LANE] < most), store.i[LANE], most))
 
 
@@ -207,7 +207,7 @@ def faults_of_parts() -> Faults:
     faults.add("no padding", Packing, lambda packing: packing.inner.pad.eq(0), "packing")
     faults.add("pad", ActivationFeeder, lambda feeder: feeder.pad.eq(0), "feeder", "sync")
     faults.add("not started", ActivationFeeder, lambda feeder: feeder.accumulate.first.eq(0), accumulator)
-    faults.add("hazard", ActivationFeeder, lambda feeder: feeder.hazard.eq(0), accumulator)
+    faults.add("hazard", ActivationFeeder, lambda feeder: feeder.cooled.eq(1), accumulator, "sync")
     faults.add("row", ActivationFeeder, lambda feeder: feeder.accumulate.address[0].eq(0), accumulator)
     faults.add("line step", PixelWalk, field("line_step", lambda step: step + 1), "pixel walk")
     faults.add("column step", PixelWalk, field("col_step", lambda step: step + 1), "pixel walk")
