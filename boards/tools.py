@@ -13,7 +13,19 @@ from typing import Any
 
 
 class SynthesisError(Exception):
-    """A tool is not installed or did not accept the design; the message is for the user."""
+    """A tool is not installed or did not accept the design; the message is for the user.
+
+    Parameters
+    ----------
+    message : str
+        One sentence.
+    log : str
+        What the tool wrote.
+    """
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
 
 
 def tool_version(package: str) -> str:
@@ -57,7 +69,7 @@ def run_tool(package: str, function: str, arguments: Sequence[str], folder: Path
     if done.returncode:
         complaints = [line.strip() for line in log.splitlines() if line.startswith("ERROR")]
         reason = complaints[0] if complaints else log.strip()[-300:]
-        raise SynthesisError(f"{package} failed: {reason}")
+        raise SynthesisError(f"{package} failed: {reason}", log)
     return log
 
 

@@ -1,10 +1,10 @@
-"""Train a perceptron with weights of one bit, and write host/data/digits_binary.npz.
+"""Train perceptrons with weights of one bit, and write digits_binary.npz and digits_tiny.npz to host/data.
 
-    python examples/train_binary.py [--output host/data] [--folds 4]
+    python examples/train_binary.py [--network digits_tiny] [--output host/data] [--folds 4]
 
-Data: see training.py; pixels are rounded to 4 bits. Sizes, input type, epochs and learning rate were chosen by
-cross-validation on the training images, which `--folds` repeats for the settings as they are; host/data/README.md has
-what came out.
+Data: see training.py; pixels are rounded to 4 bits, or for the tiny network, which the smallest accelerators hold, to
+one. Sizes, input type, epochs and learning rate of the larger one were chosen by cross-validation on the training
+images, which `--folds` repeats for the settings as they are; host/data/README.md has what came out.
 
 Method: BinaryNet (Courbariaux et al. 2016, arXiv 1602.02830). Each layer multiplies by the signs of latent real
 weights; batch-norm follows (Ioffe and Szegedy 2015), then, but in the last layer, the sign. Gradients pass a sign as if
@@ -29,11 +29,10 @@ from celosia.host.models.npz import write_npz
 from celosia.sim.golden import binary as golden
 
 SEED = 1
-SIZES = (64, 256, 256, 10)
+NETWORKS = {"digits_binary": ((64, 256, 256, 10), "uint4"), "digits_tiny": ((64, 128, 128, 10), "uint1")}
+"""Name → sizes, and type of the pixels."""
 EPOCHS = 200
 LEARNING_RATE = 2e-2
-INPUT_DTYPE = "uint4"
-INPUT_SCALE = float(np.float32(INK / integer_range(INPUT_DTYPE)[1]))
 COPIES = 20  # of the training images, each augmented in its own way, for the statistics of batch-norm
 EPSILON = np.float32(1e-3)  # added to variances
 
@@ -46,7 +45,10 @@ def signs(values: np.ndarray) -> np.ndarray:
 class BinaryPerceptron:
     """Layers of signs of latent weights (K, N), with batch-norm that has gains and offsets (N,)."""
 
-    def __init__(self, sizes: tuple[int, ...], rng: np.random.Generator) -> None:
+    def __init__(self, name: str, rng: np.random.Generator) -> None:
+        self.name = name
+        sizes, self._dtype = NETWORKS[name]
+        self._scale = float(np.float32(INK / integer_range(self._dtype)[1]))
         shapes = list(itertools.pairwise(sizes))
         self._latent = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
         self._gains = [np.ones(n, np.float32) for _, n in shapes]
@@ -84,7 +86,7 @@ class BinaryPerceptron:
 
     def _forward(self, pixels: np.ndarray) -> tuple[Arrays, Arrays, Arrays, np.ndarray]:
         """Inputs of each layer, its sums normalized over the batch, their deviations, and the last layer's outputs."""
-        values = quantize_values(pixels * INK, INPUT_SCALE, 0, INPUT_DTYPE).astype(np.float32)
+        values = quantize_values(pixels * INK, self._scale, 0, self._dtype).astype(np.float32)
         inputs, normalized, deviations = [], [], []
         for latent, gain, offset in zip(self._latent, self._gains, self._offsets, strict=True):
             inputs.append(values)
@@ -109,26 +111,26 @@ class BinaryPerceptron:
                 (weights.astype(np.int8), scale, offset - scale * (values @ weights).mean(axis=0, dtype=float))
             )
         layers = [
-            sign_layer(f"hidden{index + 1}", *layer, input_dtype=BIPOLAR if index else INPUT_DTYPE)
+            sign_layer(f"hidden{index + 1}", *layer, input_dtype=BIPOLAR if index else self._dtype)
             for index, layer in enumerate(folded[:-1])
         ]
         weights, scale, bias = folded[-1]
         layers.append(BinaryDense(name="classes", weights=weights, output_dtype=SUM))
         return Network(
-            name="digits-binary",
+            name=self.name.replace("_", "-"),
             layers=layers,
             input_shape=(64,),
-            input_scale=INPUT_SCALE,
+            input_scale=self._scale,
             output_scale=scale,
             output_bias=bias,
             labels=[str(digit) for digit in range(10)],
         )
 
 
-def train(images: np.ndarray, labels: np.ndarray) -> Network:
-    """Return the network that some images (n, 64) and labels (n,) make."""
+def train(name: str, images: np.ndarray, labels: np.ndarray) -> Network:
+    """Return the network of that name that some images (n, 64) and labels (n,) make."""
     rng = np.random.default_rng(SEED)
-    perceptron = BinaryPerceptron(SIZES, rng)
+    perceptron = BinaryPerceptron(name, rng)
     real = images.astype(np.float32)
     perceptron.train(real, labels, rng)
     return perceptron.fold(real, rng)
@@ -142,36 +144,39 @@ def hits(network: Network, images: np.ndarray, labels: np.ndarray) -> int:
     return int((network.dequantize_output(values).argmax(axis=1) == labels).sum())
 
 
-def cross_validate(images: np.ndarray, labels: np.ndarray, folds: int) -> int:
+def cross_validate(name: str, images: np.ndarray, labels: np.ndarray, folds: int) -> int:
     """Return how many of the images are read by the networks that were trained without their fold."""
     fold = np.empty(len(labels), dtype=int)
     for digit in range(10):
         of_digit = np.flatnonzero(labels == digit)
         fold[of_digit] = np.arange(len(of_digit)) % folds
     parts = (fold == index for index in range(folds))
-    return sum(hits(train(images[~part], labels[~part]), images[part], labels[part]) for part in parts)
+    return sum(hits(train(name, images[~part], labels[~part]), images[part], labels[part]) for part in parts)
 
 
 def main() -> None:
-    """Train and fold; report accuracies and size; write digits_binary.npz."""
-    parser = argparse.ArgumentParser(description="Train the binarized network of Celosia's demo.")
-    parser.add_argument("--output", type=Path, default=Path("host/data"), help="folder for the file")
+    """Train and fold; report accuracies and size; write the files."""
+    parser = argparse.ArgumentParser(description="Train the binarized networks that come with Celosia.")
+    parser.add_argument("--network", choices=NETWORKS, help="one of them")
+    parser.add_argument("--output", type=Path, default=Path("host/data"), help="folder for the files")
     parser.add_argument("--folds", type=int, metavar="N", help="cross-validate on the training images, write nothing")
     arguments = parser.parse_args()
     data = split_digits()
     images, labels = data["train_images"], data["train_labels"]
-    if arguments.folds:
-        right = cross_validate(images, labels, arguments.folds)
-        print(f"{arguments.folds} folds: {right} of {len(labels)} training images right, {right / len(labels):.2%}")
-        return
-    network = train(images, labels)
-    for part in ("train", "test"):
-        size = len(data[f"{part}_labels"])
-        right = hits(network, data[f"{part}_images"], data[f"{part}_labels"])
-        print(f"{part}: {right} of {size} right, {right / size:.2%}")
-    path = arguments.output / "digits_binary.npz"
-    write_npz(path, network)
-    print(f"{path.name}: {path.stat().st_size} bytes")
+    for name in [arguments.network] if arguments.network else NETWORKS:
+        if arguments.folds:
+            right = cross_validate(name, images, labels, arguments.folds)
+            share = right / len(labels)
+            print(f"{name}, {arguments.folds} folds: {right} of {len(labels)} training images right, {share:.2%}")
+            continue
+        network = train(name, images, labels)
+        for part in ("train", "test"):
+            size = len(data[f"{part}_labels"])
+            right = hits(network, data[f"{part}_images"], data[f"{part}_labels"])
+            print(f"{name}, {part}: {right} of {size} right, {right / size:.2%}")
+        path = arguments.output / f"{name}.npz"
+        write_npz(path, network)
+        print(f"{path.name}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
+from celosia.hw.countdown import Countdown, Turns
 from celosia.hw.memory import address_width, read_port, write_port
 from celosia.hw.pipeline import delay
 from celosia.hw.protocol import RUN_FIELDS
@@ -18,11 +19,11 @@ class InputFiller(wiring.Component):
 
     A half is filled with `words` words while it is free; `ready` says that at least one is full; `release` frees the
     one filled first. After `iterations` halves nothing more is taken. With `words` 0 inputs are in memory already:
-    always ready. One word per cycle.
+    always ready. One word per cycle. A run is `running`; `words` and `iterations` are steady from the cycle before on.
     """
 
     i: stream.Interface
-    start: Signal
+    running: Signal
     words: Signal
     iterations: Signal
     write: Any
@@ -34,7 +35,7 @@ class InputFiller(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(width)),
-                "start": In(1),
+                "running": In(1),
                 "words": In(RUN_FIELDS["input_words"]),
                 "iterations": In(RUN_FIELDS["iterations"]),
                 "write": Out(write_port(width, depth)),
@@ -45,28 +46,27 @@ class InputFiller(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        left = Signal.like(self.iterations)  # halves still to be filled
-        count = Signal(address_width(self.depth // 2), reset_less=True)
-        odd = Signal(reset_less=True)
+        streams = Signal(reset_less=True)
+        filling = Signal()  # halves are still to be filled
+        halves = Countdown(len(self.iterations), "halves")
         full = Signal(range(3))
         take = Signal()
-        half_full = Signal()
+        address, half_full = _halves(m, take, self.running, self.words, self.depth)
         m.d.comb += [
-            self.i.ready.eq((left != 0) & (full != 2)),
+            self.i.ready.eq(filling & (full != 2)),
             take.eq(self.i.valid & self.i.ready),
-            half_full.eq(take & (count + 1 == self.words)),
             self.write.enable.eq(take),
-            self.write.address.eq(count | Mux(odd, self.depth // 2, 0)),
+            self.write.address.eq(address),
             self.write.data.eq(self.i.payload),
-            self.ready.eq((self.words == 0) | (full != 0)),
+            self.ready.eq(~streams | (full != 0)),
         ]
-        with m.If(take):
-            m.d.sync += count.eq(count + 1)
         with m.If(half_full):
-            m.d.sync += [count.eq(0), odd.eq(~odd), left.eq(left - 1)]
-        m.d.sync += full.eq(full + half_full - (self.release & (self.words != 0)))
-        with m.If(self.start):
-            m.d.sync += [left.eq(Mux(self.words == 0, 0, self.iterations)), count.eq(0), odd.eq(0), full.eq(0)]
+            m.d.sync += halves.step()
+            with m.If(halves.last):
+                m.d.sync += filling.eq(0)
+        m.d.sync += [streams.eq(self.words != 0), full.eq(full + half_full - (self.release & streams))]
+        with m.If(~self.running):
+            m.d.sync += [filling.eq(self.words != 0), *halves.begin(Turns.of(self.iterations)), full.eq(0)]
         return m
 
 
@@ -76,11 +76,11 @@ class ResultSender(wiring.Component):
     `produced` says that a half of `words` words has been written; it is free again when its last word has been read.
     `ready` says that a half is free for the engine to write. `empty` says that nothing is left to send. With `words` 0
     results stay in memory: always ready, always empty. One word per cycle; the first is offered 4 cycles after
-    `produced`.
+    `produced`. A run is `running`; `words` is steady from the cycle before on.
     """
 
     o: stream.Interface
-    start: Signal
+    running: Signal
     words: Signal
     read: Any
     produced: Signal
@@ -92,7 +92,7 @@ class ResultSender(wiring.Component):
         super().__init__(
             {
                 "o": Out(stream.Signature(width)),
-                "start": In(1),
+                "running": In(1),
                 "words": In(RUN_FIELDS["output_words"]),
                 "read": Out(read_port(width, depth)),
                 "produced": In(1),
@@ -104,34 +104,51 @@ class ResultSender(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.queue = queue = SyncFIFO(width=self.width, depth=RESULT_QUEUE_DEPTH)
-        count = Signal(address_width(self.depth // 2), reset_less=True)
-        odd = Signal(reset_less=True)
+        streams = Signal(reset_less=True)
         full = Signal(range(3))  # halves that hold results
         unsent = Signal(range(RESULT_QUEUE_DEPTH + 1))  # words read and not yet taken
         read = Signal()
-        half_read = Signal()
         sent = Signal()
+        address, half_read = _halves(m, read, self.running, self.words, self.depth)
         m.d.comb += [
             read.eq((full != 0) & (unsent != RESULT_QUEUE_DEPTH)),
-            half_read.eq(read & (count + 1 == self.words)),
-            self.read.address.eq(count | Mux(odd, self.depth // 2, 0)),
+            self.read.address.eq(address),
             queue.w_en.eq(delay(m, read, READ_LATENCY, "arrived", reset=True)),
             queue.w_data.eq(self.read.data),
             self.o.valid.eq(queue.r_rdy),
             self.o.payload.eq(queue.r_data),
-            queue.r_en.eq(self.o.ready),
+            queue.r_en.eq(sent),
             sent.eq(self.o.valid & self.o.ready),
-            self.ready.eq((self.words == 0) | (full != 2)),
+            self.ready.eq(~streams | (full != 2)),
             self.empty.eq((full == 0) & (unsent == 0)),
         ]
-        with m.If(read):
-            m.d.sync += count.eq(count + 1)
-        with m.If(half_read):
-            m.d.sync += [count.eq(0), odd.eq(~odd)]
         m.d.sync += [
-            full.eq(full + (self.produced & (self.words != 0)) - half_read),
+            streams.eq(self.words != 0),
+            full.eq(full + (self.produced & streams) - half_read),
             unsent.eq(unsent + read - sent),
         ]
-        with m.If(self.start):
-            m.d.sync += [count.eq(0), odd.eq(0)]
         return m
+
+
+def _halves(m: Module, step: Value, running: Value, words: Value, depth: int) -> tuple[Value, Value]:
+    """Walk through `words` words of the halves of a memory in turn, from the first one on in each run.
+
+    Returns
+    -------
+    tuple of Value
+        The address, and whether this step is a half's last one.
+    """
+    count = Signal(address_width(depth // 2), name="count", reset_less=True)
+    odd = Signal(name="odd", reset_less=True)
+    end = Signal(name="half_end")
+    now = Turns.of(words[: (depth // 2).bit_length()])
+    turns = now.latched(m, Const(1), "words")
+    left = Countdown(len(now.count), "words")
+    m.d.comb += end.eq(step & left.last)
+    with m.If(step):
+        m.d.sync += [count.eq(count + 1), *left.step(turns)]
+    with m.If(end):
+        m.d.sync += [count.eq(0), odd.eq(~odd)]
+    with m.If(~running):
+        m.d.sync += [count.eq(0), odd.eq(0), *left.begin(now)]
+    return count | Mux(odd, depth // 2, 0), end

@@ -102,6 +102,8 @@ class AcceleratorConfig:
         Largest payload of a packet, in 32-bit words. A power of two, 64 to 4096.
     watchdog_cycles : int
         Cycles without any progress after which a run is given up.
+    counter_width : int
+        Bits of a cycle counter, 24 to 48, modulo: of 48, two weeks at 200 MHz; of 32, six minutes at 12 MHz.
 
     Raises
     ------
@@ -118,6 +120,7 @@ class AcceleratorConfig:
     output_depth: int = 2048
     packet_words: int = 256
     watchdog_cycles: int = 1 << 20
+    counter_width: int = 48
 
     def __post_init__(self) -> None:
         self.engine_name  # noqa: B018  (refuses a class that is no engine's config)
@@ -127,6 +130,7 @@ class AcceleratorConfig:
             self._check(name, 2, 1 << 23, power_of_two=True)
         self._check("packet_words", 64, 4096, power_of_two=True)
         self._check("watchdog_cycles", 64, (1 << 32) - 1)
+        self._check("counter_width", 24, 48)
         widest = max(memory.link_words for memory in self.memories)
         if widest > self.packet_words:
             raise ValueError(

@@ -4,17 +4,15 @@ from typing import Any
 
 from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.buffers import InputFiller, ResultSender
 from celosia.hw.config import CORE_CAUSES, AcceleratorConfig
-from celosia.hw.core_port import core_port
+from celosia.hw.core_port import HOST_READ_LATENCY, core_port
 from celosia.hw.counters import CycleCounters
 from celosia.hw.fetch import LayerFetch
 from celosia.hw.memory import BankedScratchpad, Scratchpad, addresses_of
 from celosia.hw.pipeline import delay
 from celosia.hw.registry import find_engine
-from celosia.hw.timing import READ_LATENCY
 
 
 class Core(wiring.Component):
@@ -24,13 +22,13 @@ class Core(wiring.Component):
     `run.iterations` times, with inputs and results streaming through two halves of their memories if `run.input_words`
     and `run.output_words` say so. The counters then hold its cycles; their causes sum to the total.
 
-    Between runs the host port reads and writes memories: a write takes effect in its cycle, a read brings its word
-    HOST_READ_LATENCY cycles later, one per cycle. Words narrower than the port are in its least significant bits.
+    Between runs the host port reads and writes memories: a read brings its word HOST_READ_LATENCY cycles later, with
+    all that was written before; one of each per cycle. Words narrower than the port are in its least significant bits.
 
     `run_abort` ends a run at once; so do streamed weights that are `corrupt`, and the watchdog when `watchdog_cycles`
-    have passed without progress, which both strobe `fault`. `busy` falls in the next cycle, streamed words in the core
-    are dropped, memories keep what they hold. A run may start when the core is `ready`: after a reset or an abort an
-    engine may have to clear its accumulators.
+    have passed without progress, which both strobe `fault`. `busy` falls in the next cycle, from which on no stream
+    moves; streamed words in the core are dropped, memories keep what they hold. A run may start when the core is
+    `ready`: parts are reset a cycle after the fall of `busy`, and then an engine may have to clear its accumulators.
     """
 
     host_write_enable: Signal
@@ -59,7 +57,10 @@ class Core(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        clear = Signal()
+        clear = Signal()  # a register, as it reaches far
+        # What `busy` is, for the parts and for the streams: it reaches far, too.
+        self._running = Signal(attrs={"keep": 1})
+        self._moving = Signal(attrs={"keep": 1})
         word = config.engine.activation_word_width
         engine = find_engine(config.engine_name).rtl(config)
         fetch = LayerFetch(config)
@@ -68,39 +69,44 @@ class Core(wiring.Component):
         parts = {"engine": engine, "fetch": fetch, "filler": filler, "sender": sender}
         for name, part in parts.items():
             m.submodules[name] = ResetInserter(clear)(part)
-        m.d.comb += clear.eq(self.run_abort | self.fault)
+        m.d.sync += clear.eq(self.run_abort | self.fault)
 
-        run = Signal.like(self.run, reset_less=True)
+        run = self.run
         start = Signal()
-        m.d.comb += start.eq(self.run_start & ~self.busy & engine.ready)
-        with m.If(start):
-            m.d.sync += run.eq(self.run)
-        at_start = data.View(self.run.shape(), Mux(start, self.run, run))
+        m.d.comb += start.eq(self.run_start & ~self.busy & self.ready)
         m.d.comb += [
-            fetch.program.eq(at_start.program),
-            fetch.layers.eq(at_start.layers),
-            fetch.iterations.eq(at_start.iterations),
-            filler.iterations.eq(at_start.iterations),
-            *(part.start.eq(start) for part in (fetch, filler, sender, engine)),
-            fetch.inputs_stream.eq(run.input_words != 0),
-            fetch.outputs_stream.eq(run.output_words != 0),
-            filler.words.eq(at_start.input_words),
-            sender.words.eq(at_start.output_words),
-            engine.ring_base.eq(at_start.ring_base),
-            engine.running.eq(self.busy),
-            self.ready.eq(engine.ready),
+            fetch.program.eq(run.program),
+            fetch.layers.eq(run.layers),
+            fetch.iterations.eq(run.iterations),
+            filler.iterations.eq(run.iterations),
+            *(part.start.eq(start) for part in (fetch, engine)),
+            *(part.running.eq(self._running) for part in (fetch, filler, sender, engine)),
+            filler.words.eq(run.input_words),
+            sender.words.eq(run.output_words),
+            engine.ring_base.eq(run.ring_base),
+            self.ready.eq(engine.ready & ~clear),
             self.saturated.eq(engine.saturated),
-            self.corrupt.eq(self.busy & engine.corrupt),
         ]
-        connect(m, flipped(self.i_inputs), filler.i)
-        connect(m, sender.o, flipped(self.o_results))
-        connect(m, flipped(self.i_weights), engine.i_weights)
-        self._connect_memories(m, engine, fetch, filler, sender)
-        self._sequence(m, start, clear, engine, fetch, filler, sender)
+        m.d.sync += [fetch.inputs_stream.eq(run.input_words != 0), fetch.outputs_stream.eq(run.output_words != 0)]
+        for source, sink in (
+            (self.i_inputs, filler.i),
+            (self.i_weights, engine.i_weights),
+            (sender.o, self.o_results),
+        ):
+            m.d.comb += [
+                sink.payload.eq(source.payload),
+                sink.valid.eq(source.valid & self._moving),
+                source.ready.eq(sink.ready & self._moving),
+            ]
+        self._connect_memories(m, start, engine, fetch, filler, sender)
+        self._sequence(m, start, engine, fetch, filler, sender)
         return m
 
-    def _connect_memories(self, m: Module, engine: Any, fetch: Any, filler: Any, sender: Any) -> None:
+    def _connect_memories(self, m: Module, start: Signal, engine: Any, fetch: Any, filler: Any, sender: Any) -> None:
         """Give each memory its reader and its writer during a run, and the host between runs."""
+        # The host is a cycle late, and so is its turn behind a run.
+        host_address = delay(m, self.host_address, 1, "host_address")
+        host_data = delay(m, self.host_write_data, 1, "host_data")
         readers = {
             "program": fetch.memory.address,
             "inputs": engine.source.address,
@@ -128,16 +134,19 @@ class Core(wiring.Component):
             m.submodules[spec.name] = memory
             words[spec.name] = memory.reads[0].data
             reader = readers[spec.name] if spec.name in readers else getattr(engine, spec.name).address
-            host_writes = self.host_write_enable & (self.host_memory == spec.id)
-            for address in addresses_of(memory.reads[0]):
-                m.d.comb += address.eq(self.host_address)
-            for address in addresses_of(memory.write):
-                m.d.comb += address.eq(self.host_address)
+            host_writes = Signal(name=f"host_writes_{spec.name}")
+            runs = Signal(name=f"{spec.name}_runs", attrs={"keep": 1})  # for each memory, as `busy` has enough to reach
+            m.d.sync += [
+                host_writes.eq(self.host_write_enable & (self.host_memory == spec.id)),
+                runs.eq(start | self.busy),
+            ]
+            for address in (*addresses_of(memory.reads[0]), *addresses_of(memory.write)):
+                m.d.comb += address.eq(host_address)
             m.d.comb += [
-                memory.write.data.eq(self.host_write_data),
+                memory.write.data.eq(host_data),
                 memory.write.enable.eq(host_writes.replicate(len(memory.write.enable))),
             ]
-            with m.If(self.busy):
+            with m.If(runs):
                 m.d.comb += memory.reads[0].address.eq(reader)
                 if spec.name in writers:
                     writer = writers[spec.name]
@@ -153,7 +162,7 @@ class Core(wiring.Component):
             engine.source.data.eq(Mux(engine.source_is_activations, words["activations"], words["inputs"])),
             sender.read.data.eq(words["outputs"]),
         ]
-        chosen = delay(m, self.host_memory, READ_LATENCY, "host_memory", reset=True)
+        chosen = delay(m, self.host_memory, HOST_READ_LATENCY - 1, "host_memory", reset=True)
         with m.Switch(chosen):
             for spec in self.config.memories:
                 with m.Case(spec.id):
@@ -163,20 +172,20 @@ class Core(wiring.Component):
         self,
         m: Module,
         start: Signal,
-        clear: Signal,
         engine: Any,
         fetch: Any,
         filler: Any,
         sender: Any,
     ) -> None:
         """Hand layers to the engine, end iterations and the run, count cycles, and watch for progress."""
-        m.submodules.counters = counters = CycleCounters(len(self.config.causes))
+        m.submodules.counters = counters = CycleCounters(len(self.config.causes), self.config.counter_width)
         inputs_missing = Signal()
         results_full = Signal()
         ends_iteration = Signal()
         idle_cycles = Signal(range(self.config.watchdog_cycles + 1))
         moved = Signal()  # there was progress a cycle ago
         expired = Signal()
+        corrupt = Signal()
         finished = Signal()
         progress = Signal()
         m.d.comb += [
@@ -199,18 +208,20 @@ class Core(wiring.Component):
         ]
         with m.If(engine.layer_take):
             m.d.sync += ends_iteration.eq(fetch.last)
-        with m.If(start):
-            m.d.sync += self.busy.eq(1)
-        with m.Elif(finished | clear):
-            m.d.sync += self.busy.eq(0)
+        runs = start | (self.busy & ~(finished | self.run_abort | self.fault))
+        m.d.sync += [each.eq(runs) for each in (self.busy, self._running, self._moving)]
 
         # In steps: what ends a run reaches far in the same cycle.
-        m.d.sync += [moved.eq(progress), expired.eq(self.busy & (idle_cycles == self.config.watchdog_cycles))]
+        m.d.sync += [
+            moved.eq(progress),
+            expired.eq(self.busy & (idle_cycles == self.config.watchdog_cycles)),
+            corrupt.eq(self.busy & engine.corrupt),
+        ]
         with m.If(~self.busy | moved):
             m.d.sync += idle_cycles.eq(0)
         with m.Else():
             m.d.sync += idle_cycles.eq(idle_cycles + 1)
-        m.d.comb += self.fault.eq(self.corrupt | (self.busy & expired))
+        m.d.comb += [self.corrupt.eq(self.busy & corrupt), self.fault.eq(self.busy & (corrupt | expired))]
 
         code = {name: Const(index) for index, name in enumerate(CORE_CAUSES)}
         with m.If(engine.active):

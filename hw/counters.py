@@ -4,14 +4,16 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.core_port import COUNTER_WIDTH
+from celosia.hw.pipeline import delay
 
 
 class CycleCounters(wiring.Component):
     """Counts the cycles in which `running` is high, in total and by `cause`; cleared by `start`.
 
-    The counters follow 2 cycles behind what they count and change nothing that they count.
+    The counters follow LATENCY cycles behind what they count and change nothing that they count.
     """
+
+    LATENCY = 3
 
     start: Signal
     running: Signal
@@ -19,26 +21,29 @@ class CycleCounters(wiring.Component):
     total: Signal
     by_cause: data.View
 
-    def __init__(self, causes: int) -> None:
+    def __init__(self, causes: int, width: int) -> None:
         self.causes = causes
         super().__init__(
             {
                 "start": In(1),
                 "running": In(1),
                 "cause": In(range(causes)),
-                "total": Out(COUNTER_WIDTH),
-                "by_cause": Out(data.ArrayLayout(unsigned(COUNTER_WIDTH), causes)),
+                "total": Out(width),
+                "by_cause": Out(data.ArrayLayout(unsigned(width), causes)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        running = Signal()
+        # In steps: the cause is what an engine decides last in a cycle.
+        running = delay(m, self.running, self.LATENCY - 1, "running", reset=True)
+        was_running = delay(m, self.running, 1, "was_running", reset=True)
+        cause = delay(m, self.cause, 1, "cause")
         hits = Signal(self.causes)
-        m.d.sync += running.eq(self.running)
         for index in range(self.causes):
-            m.d.sync += hits[index].eq(self.running & (self.cause == index))
-        with m.If(self.start):
+            m.d.sync += hits[index].eq(was_running & (cause == index))
+        # In good time: the first cycle of a run comes after `start`.
+        with m.If(delay(m, self.start, 1, "started", reset=True)):
             m.d.sync += [self.total.eq(0), self.by_cause.as_value().eq(0)]
         with m.Else():
             with m.If(running):

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.countdown import Countdown, Turns
 from celosia.hw.memory import read_port
 from celosia.hw.pipeline import delay, struct_of
 from celosia.hw.protocol import RUN_FIELDS
@@ -19,10 +20,14 @@ class LayerFetch(wiring.Component):
     When inputs or outputs stream, iterations take turns with the two halves of that memory: the descriptor's address is
     moved to the other half in every odd iteration.
 
+    `start` comes in the cycle before the first in which a run is `running`; `program`, `layers` and `iterations` are
+    steady from it on. `first` and `last` are those of the layer that is offered.
+
     Latency: `hw.timing.fetch_cycles` from `start`, and from one `layer_take`, to the next `layer_valid`.
     """
 
     start: Signal
+    running: Signal
     program: Signal
     layers: Signal
     iterations: Signal
@@ -43,6 +48,7 @@ class LayerFetch(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "running": In(1),
                 **{name: In(RUN_FIELDS[name]) for name in ("program", "layers", "iterations")},
                 "inputs_stream": In(1),
                 "outputs_stream": In(1),
@@ -60,50 +66,54 @@ class LayerFetch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words = self.config.layer_fields.words
-        left = Signal(range(words + 1))  # words still to be read
-        missing = Signal(range(words + 1))  # words still to arrive
+        turns = Turns.of(Const(words))
+        left = Countdown(len(turns.count), "left")  # words to be read
+        reading = Signal()
         descriptor = Signal(32 * words, reset_less=True)
         layer_index = Signal.like(self.layers, reset_less=True)
         iterations_left = Signal.like(self.iterations, reset_less=True)
         odd = Signal(reset_less=True)
-        arrived = delay(m, left != 0, READ_LATENCY, "arrived", reset=True)
+        is_last_iteration = Signal(reset_less=True)
+        on_way = [reading]  # words, by the cycles since their reads
+        for cycle in range(1, READ_LATENCY + 1):
+            on_way.append(delay(m, on_way[-1], 1, f"on_way_{cycle}", reset=True))
+        complete = delay(m, reading & left.last, READ_LATENCY, "complete", reset=True)
         more = Signal()
 
         m.d.comb += [
+            self.busy.eq(Cat(on_way).any()),
+            more.eq(self.layer_take & ~(self.last & is_last_iteration)),
+        ]
+        # Known long before a layer is there to be taken.
+        m.d.sync += [
             self.first.eq(layer_index == 1),
             self.last.eq(layer_index == self.layers),
-            self.busy.eq(missing != 0),
-            more.eq(self.layer_take & ~(self.last & (iterations_left == 1))),
+            is_last_iteration.eq(iterations_left == 1),
         ]
-        with m.If(left != 0):
-            m.d.sync += [left.eq(left - 1), self.memory.address.eq(self.memory.address + 1)]
-        with m.If(arrived):
-            m.d.sync += [
-                descriptor.eq((descriptor >> 32) | (self.memory.data << (32 * (words - 1)))),
-                missing.eq(missing - 1),
-            ]
-            with m.If(missing == 1):
-                m.d.sync += self.layer_valid.eq(1)
+        with m.If(reading):
+            m.d.sync += [*left.step(), self.memory.address.eq(self.memory.address + 1)]
+            with m.If(left.last):
+                m.d.sync += reading.eq(0)
+        with m.Elif(~self.running | self.last):
+            m.d.sync += self.memory.address.eq(self.program)
+        with m.If(on_way[-1]):
+            m.d.sync += descriptor.eq((descriptor >> 32) | (self.memory.data << (32 * (words - 1))))
+        with m.If(complete):
+            m.d.sync += self.layer_valid.eq(1)
         with m.If(self.layer_take):
             m.d.sync += [layer_index.eq(layer_index + 1), self.layer_valid.eq(0), self.exhausted.eq(~more)]
             with m.If(self.last):
-                m.d.sync += [
-                    layer_index.eq(1),
-                    iterations_left.eq(iterations_left - 1),
-                    odd.eq(~odd),
-                    self.memory.address.eq(self.program),
-                ]
-        with m.If(self.start):
+                m.d.sync += [layer_index.eq(1), iterations_left.eq(iterations_left - 1), odd.eq(~odd)]
+        with m.If(~self.running):
             m.d.sync += [
                 layer_index.eq(1),
                 iterations_left.eq(self.iterations),
                 odd.eq(0),
-                self.memory.address.eq(self.program),
                 self.layer_valid.eq(0),
                 self.exhausted.eq(0),
             ]
         with m.If(self.start | more):
-            m.d.sync += [left.eq(words), missing.eq(words)]
+            m.d.sync += [reading.eq(1), *left.begin(turns)]
 
         read = struct_of(self.config.layer_fields)(descriptor[: self.config.layer_fields.width])
         other_input = odd & self.inputs_stream & ~read.source_is_activations

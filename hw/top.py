@@ -66,6 +66,7 @@ class LinkedAccelerator(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig, link: Any, *, link_domain: str | None = None) -> None:
         self.config, self.link, self.link_domain = config, link, link_domain or "sync"
+        self.accelerator = Accelerator(config)
         self._clock_ports: tuple[str, ...] = getattr(link, "clock_ports", ())
         outer = {name: member for name, member in link.signature.members.items() if name not in ("requests", "answers")}
         super().__init__({**{name: In(1) for name in self._clock_ports}, **outer})
@@ -81,7 +82,7 @@ class LinkedAccelerator(wiring.Component):
             m.d.comb += [domain.clk.eq(clock), domain.rst.eq(~reset)]
         link = self.link
         m.submodules.link = DomainRenamer(self.link_domain)(link)
-        m.submodules.accelerator = accelerator = Accelerator(self.config)
+        m.submodules.accelerator = accelerator = self.accelerator
         if self.link_domain == "sync":
             wiring.connect(m, link.requests, accelerator.i)
             wiring.connect(m, accelerator.o, link.answers)

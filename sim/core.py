@@ -159,9 +159,11 @@ class CoreSimulator:
         return CoreRun(results=results, total_cycles=int(self.sim.get("total_cycles")), causes=self.causes())
 
     def causes(self) -> dict[str, int]:
-        """Return the cycles by cause so far; they follow 2 cycles behind."""
+        """Return the cycles by cause so far; they follow a few cycles behind."""
         counters = int(self.sim.get("cause_cycles"))
-        return {name: (counters >> (48 * index)) & (2**48 - 1) for index, name in enumerate(self.config.causes)}
+        width = self.config.counter_width
+        mask = (1 << width) - 1
+        return {name: (counters >> (width * index)) & mask for index, name in enumerate(self.config.causes)}
 
     def abort(self) -> None:
         """End a run in this cycle; the memories keep what they hold."""

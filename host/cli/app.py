@@ -7,13 +7,16 @@ from typing import Annotated, Final
 import typer
 
 import celosia
+from celosia.host.cli.build import build
 from celosia.host.cli.compress import compress_model
 from celosia.host.cli.conformance import conformance
 from celosia.host.cli.demo import demo
+from celosia.host.cli.device import show_device
 from celosia.host.cli.generate import generate
 from celosia.host.cli.listing import list_engines
 from celosia.host.cli.options import EXIT_CODES, epilog
 from celosia.host.cli.output import note
+from celosia.host.cli.program import boards, program
 from celosia.host.cli.run import run_model
 from celosia.host.cli.schedule import schedule_model
 from celosia.host.cli.simulate import simulate
@@ -37,6 +40,7 @@ app.command(
         "celosia run mlp.npz --input images.npy --labels labels.npy",
         "celosia run mlp.onnx --input x.npy --calibration typical.npy --rows 8",
         "celosia run mlp.npz --input images.npy --golden-only --json",
+        "celosia run mlp.npz --input images.npy --device /dev/ttyUSB0",
     ),
 )(run_model)
 app.command(
@@ -57,6 +61,8 @@ app.command(
         "celosia simulate --m 64 --k 100 --n 10 --stall 0.2 --seed 7",
         "celosia simulate --m 16 --k 16 --n 16 --trace gemm.vcd --cycles 0:200",
         "celosia simulate --engine sparse --m 1 --k 1024 --n 1024 --density 0.1 --active 0.35",
+        "celosia simulate --rows 8 --cols 8 --pty --pty-link /tmp/board",
+        "celosia simulate --config config.json --tcp 7000",
     ),
 )(simulate)
 app.command(
@@ -67,9 +73,29 @@ app.command(
     "generate",
     epilog=epilog(
         "celosia generate systolic --output build/accelerator",
+        "celosia generate systolic --link axi-stream -o build/axi",
+        "celosia generate --model mlp.onnx --input x.npy --link uart --clock 25 --baud 1000000 -o build/mlp",
         "celosia generate systolic --set weight_depth=4096 --part core -o build/core",
     ),
 )(generate)
+app.command(
+    "device",
+    epilog=epilog(
+        "celosia device /dev/ttyUSB0",
+        "celosia device /dev/ttyUSB0@3000000 --test 1000000",
+        "celosia device tcp:localhost:7000 --json",
+    ),
+)(show_device)
+app.command(
+    "build",
+    epilog=epilog(
+        "celosia build ulx3s-85f",
+        "celosia build ulx3s-85f --engine binary --clock 60",
+        "celosia build ulx3s-85f mlp.npz --calibration typical.npy -o build/mlp",
+    ),
+)(build)
+app.command("program", epilog=epilog("celosia program ulx3s-85f", "celosia program ulx3s-85f build/mlp"))(program)
+app.command("boards", epilog=epilog("celosia boards", "celosia boards --json"))(boards)
 app.command("list", epilog=epilog("celosia list", "celosia list --json"))(list_engines)
 
 

@@ -48,15 +48,16 @@ def read_config(
     rows: int | None = None,
     cols: int | None = None,
     settings: list[str] | None = None,
+    base: AcceleratorConfig | None = None,
 ) -> AcceleratorConfig:
-    """Build the config that the options describe; single values win over the file's.
+    """Build the config that the options describe; single values win over the file's, and these over those of `base`.
 
     Raises
     ------
     CelosiaError
         The file or a value is not right; the sentence names it.
     """
-    values = _read_json(file) if file else {}
+    values = _read_json(file) if file else base.to_json() if base else {}
     name = str(values.get("engine", engine or "systolic"))
     if engine and name != engine:
         raise CelosiaError(f"{file}: the config is for engine {name!r}, not {engine!r}.")

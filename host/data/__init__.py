@@ -56,6 +56,13 @@ def binary_network() -> Network:
     return network
 
 
+def tiny_network() -> Network:
+    """A smaller one of the same kind, for the smallest accelerators: its pixels have one bit."""
+    network = _read("digits_tiny.npz")
+    assert isinstance(network, Network), "digits_tiny.npz holds a quantized network"
+    return network
+
+
 def cnn_network() -> Network:
     """A convolutional network in int8: convolutions, two of them depthwise, a residual addition, pooling.
 

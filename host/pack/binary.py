@@ -53,8 +53,8 @@ def ring_words(config: AcceleratorConfig) -> int:
 
 
 def most_vectors(layer: ArrangedLayer, place: Place) -> int:  # noqa: ARG001
-    """Return how many vectors a layer takes at a time: any number."""
-    return MAX_VECTORS
+    """Return how many vectors a layer takes at a time: any number that its descriptor can tell."""
+    return min(MAX_VECTORS, (1 << layer.engine.loop_width) - 1)
 
 
 def loads(config: AcceleratorConfig, layers: Sequence[ArrangedLayer], places: Sequence[Place]) -> list[OffsetStep]:  # noqa: ARG001

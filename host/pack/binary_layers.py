@@ -17,7 +17,6 @@ from celosia.host.errors import CompileError
 from celosia.host.models.binary import BinaryConv, BinaryDense, as_conv
 from celosia.host.models.integers import BIPOLAR, integer_range
 from celosia.hw.binary.config import BinaryConfig
-from celosia.hw.binary.layer import COUNT_WIDTH, POOL_WIDTH, SIDE_WIDTH
 from celosia.hw.config import AcceleratorConfig
 
 
@@ -332,9 +331,12 @@ def _check(layer: ArrangedLayer) -> None:
     conv = layer.conv
     assert conv.pool_strides is not None
     steps = [pool * stride for pool, stride in zip(conv.pool_strides, conv.strides, strict=True)]
-    counts = {"its pooling windows": (max(conv.pool), POOL_WIDTH), "its strides": (max(steps), SIDE_WIDTH)}
-    counts["words of a pixel"] = (layer.chunks, COUNT_WIDTH)
-    counts["folds"] = (layer.folds, COUNT_WIDTH)
+    counts = {
+        "its pooling windows": (max(conv.pool), engine.pool_width),
+        "its strides": (max(steps), engine.side_width),
+        "words of a pixel": (layer.chunks, engine.loop_width),
+        "folds": (layer.folds, engine.loop_width),
+    }
     for what, (value, width) in counts.items():
         if value >= 1 << width:
             raise CompileError(f"layer {name!r}: {value} for {what} is more than {(1 << width) - 1}.")

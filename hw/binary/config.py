@@ -31,6 +31,10 @@ class BinaryConfig(PlainMemories):
         weights twice that.
     output_width : int
         Widest output of thresholds, 1 to 8 bits; n bits take up to 2^n − 1 thresholds.
+    side_width : int
+        Bits of rows and columns of images and kernels, 2 to 13. Small ones make a small engine.
+    loop_width : int
+        Bits of vectors, folds, words of a pixel, and cycles of a drain, 4 to 16; likewise.
     post_lanes : int or None
         Sums that are held against thresholds at a time, a divisor of gcd(pes, simd). None takes the least that takes
         no more than DRAIN_CYCLES cycles for the sums of all PEs, or else the greatest there is.
@@ -50,6 +54,8 @@ class BinaryConfig(PlainMemories):
     activation_width: int = 8
     accumulator_width: int = 16
     output_width: int = 4
+    side_width: int = 13
+    loop_width: int = 16
     post_lanes: int | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +64,8 @@ class BinaryConfig(PlainMemories):
         check_integer("activation_width", self.activation_width, 1, 8)
         check_integer("accumulator_width", self.accumulator_width, max(2, self.count_width), 32)
         check_integer("output_width", self.output_width, 1, 8)
+        check_integer("side_width", self.side_width, 2, 13)
+        check_integer("loop_width", self.loop_width, 4, 16)
         if self.post_lanes is not None:
             why = f"groups of channels fill whole words of {self.simd} and the sums of {self.pes} PEs are whole groups"
             check_common_divisor("post_lanes", self.post_lanes, {"pes": self.pes, "simd": self.simd}, why)
@@ -66,6 +74,11 @@ class BinaryConfig(PlainMemories):
     def pe_count(self) -> int:
         """XNOR-accumulates per cycle: `pes` · `simd`."""
         return self.pes * self.simd
+
+    @property
+    def pool_width(self) -> int:
+        """Bits of rows and columns of a pooling window."""
+        return min(self.side_width, 8)
 
     @property
     def count_width(self) -> int:

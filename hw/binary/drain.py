@@ -1,23 +1,24 @@
 """Drain: takes the sums of a pass, holds them against thresholds, pools, and has the results written."""
 
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.binary.feeder import PASS_FLAGS
 from celosia.hw.binary.gather import Gather
+from celosia.hw.binary.idle import follow, members
 from celosia.hw.binary.layer import layer_fields
+from celosia.hw.binary.pool import POOL_CYCLES, PoolStore
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import read_port, write_port
-from celosia.hw.pipeline import delay, latch, select, struct_of
-from celosia.hw.post.pool import PoolStore
+from celosia.hw.pipeline import delay, select, struct_of
 from celosia.hw.timing import READ_LATENCY
+from celosia.hw.unmerged import unmerged
 
 RESULT_CYCLES = READ_LATENCY + 1
 """From a step to its lanes' results."""
@@ -26,15 +27,16 @@ RESULT_CYCLES = READ_LATENCY + 1
 class Drain(wiring.Component):
     """Goes through the sums of a pass, `post_lanes` at a time: a step per cycle.
 
-    `start` takes `layer`. `load` takes what the feeder knows of a pass; in the next cycle is its first step, and come
-    its `totals` and its `correction`, which is added to twice a sum. Each threshold of a group of lanes is a step, or
-    each word of each lane's result without thresholds. `load` may come with the last step of the pass before, or later,
-    but not in two cycles in a row. A word is written POST_CYCLES after the step that completes it, a bit plane per
-    cycle. `busy` in each step; `done` strobes with the layer's last write.
+    `layer` is taken in every idle cycle, before which `idles` is high. `load` takes what the feeder knows of a pass; 2
+    cycles later is its first step, and come its `totals` and its `correction`, which is added to twice a sum. Each
+    threshold of a group of lanes is a step, or each word of each lane's result without thresholds. `load` may come a
+    cycle before the last step of the pass before, or later, but not in two cycles in a row. A word is written
+    POST_CYCLES after the step that completes it, a bit plane per cycle. `busy` in each step; `done` strobes with the
+    layer's last write.
     """
 
     layer: data.View
-    start: Signal
+    idles: Signal
     load: Signal
     totals: data.View
     correction: Signal
@@ -56,7 +58,7 @@ class Drain(wiring.Component):
         super().__init__(
             {
                 "layer": In(struct_of(layer_fields(config))),
-                "start": In(1),
+                "idles": In(1),
                 "load": In(1),
                 "totals": In(data.ArrayLayout(engine.accumulator_width, engine.pes)),
                 "correction": In(engine.doubled_width),
@@ -71,31 +73,47 @@ class Drain(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        numbers = ("parameters", "thresholds", "groups_edge", "raw", "raw_shift", "output_flip")
-        layer = latch(m, self.start, self.layer, *numbers, "destination_is_outputs")
+        numbers = ("parameters", "groups_edge", "raw", "raw_shift", "output_flip", "destination_is_outputs")
+        parts = self.engine.resolved_post_lanes * self.engine.result_words
+        values = members(self.layer, *numbers)
+        values["last_threshold"] = Value.cast(self.layer.thresholds - 1)[: len(self.layer.thresholds)]
+        # Whether a group has one step only, and the last fold one group.
+        values["single"] = Mux(self.layer.raw, parts == 1, self.layer.thresholds == 1)
+        values["edge_single"] = self.layer.groups_edge == 1
+        layer = follow(m, self.idles, values)
         m.submodules.gather = gather = Gather(self.config)
         m.submodules.pool = pool = PoolStore(
-            unsigned(self.engine.output_width), lanes=self.engine.resolved_post_lanes, groups=self.engine.groups
+            self.engine.output_width, lanes=self.engine.resolved_post_lanes, groups=self.engine.groups
         )
         step = self._step(m, layer)
         self._ask(m, layer, step)
         results = self._results(m, step)
 
         counts = self._count(m, results, delay(m, step.first, RESULT_CYCLES, "first"))
-        finished = delay(m, step.active & step.step_end, RESULT_CYCLES + 1, "finished", reset=True)
-        flags = delay(m, step.flags, RESULT_CYCLES + 1, "flags")
-        group_end = delay(m, step.group_end, RESULT_CYCLES + 1, "group_end")
+        # What the gatherer has to know comes a cycle before its codes; the cycle before that it is found out.
+        until = RESULT_CYCLES + POOL_CYCLES - 1
+        ends = delay(m, step.active & step.step_end, until, "ends", reset=True)
+        flags = delay(m, step.flags, until, "flags")
+        group_end = delay(m, step.group_end, until, "group_end")
+        takes = Signal()
+        pixel_last, layer_last = (Signal(name=name, reset_less=True) for name in ("pixel_last", "group_layer_last"))
+        m.d.sync += [
+            takes.eq(ends & ~layer.raw & flags.pool_last),
+            pixel_last.eq(ends & group_end & flags.fold_last),
+            layer_last.eq(ends & group_end & flags.layer_last),
+        ]
         m.d.comb += [
             pool.i.eq(counts),
-            pool.store.eq(finished),
+            pool.store.eq(ends),
             pool.first.eq(flags.pool_first),
-            pool.group.eq(delay(m, step.group, RESULT_CYCLES + 1, "group")),
+            pool.group.eq(delay(m, step.group, RESULT_CYCLES, "group")),
+            pool.flip.eq(layer.output_flip),
             gather.layer.eq(self.layer),
-            gather.start.eq(self.start),
-            *(gather.codes[lane].eq(pool.o[lane] ^ layer.output_flip) for lane in range(len(results))),
-            gather.take.eq(finished & ~layer.raw & flags.pool_last),
-            gather.pixel_last.eq(group_end & flags.fold_last & finished),
-            gather.layer_last.eq(group_end & flags.layer_last & finished),
+            gather.idles.eq(self.idles),
+            gather.codes.eq(pool.flipped),
+            gather.take.eq(takes),
+            gather.pixel_last.eq(pixel_last),
+            gather.layer_last.eq(layer_last),
         ]
         self._give_raw(m, layer, gather, results, step)
         connect(m, gather.write, flipped(self.write))
@@ -114,28 +132,38 @@ class Drain(wiring.Component):
         step_end, group_end = (Signal(name=name, reset_less=True) for name in ("step_end", "group_end"))
         flags: Any = Signal(data.StructLayout(dict.fromkeys(PASS_FLAGS, 1)), reset_less=True)
         group = Signal(range(groups), reset_less=True)
+        groups_left = Signal(range(groups + 1), reset_less=True)
         first = Signal(reset_less=True)
-        threshold = Signal.like(layer.thresholds, name="threshold", reset_less=True)
+        threshold = Signal.like(self.layer.thresholds, name="threshold", reset_less=True)
         lane = Signal(range(lanes), reset_less=True)
         part = Signal(range(parts), reset_less=True)
-        # Whether a group has one step only, and each flag a cycle ahead: they decide in their cycle what comes next.
-        single = Mux(layer.raw, lanes * parts == 1, layer.thresholds == 1)
+        goes_back = Signal(reset_less=True)  # parameters of the next pass are not those that follow
+        # Of the pass that is loaded next.
+        next_flags: Any = Signal(flags.shape(), reset_less=True)
+        load = delay(m, self.load, 1, "load", reset=True)
+        m.d.sync += [next_flags[name].eq(getattr(self, name)) for name in PASS_FLAGS]
+        # Each flag a cycle ahead: they decide in their cycle what comes next.
         raw_ends = lane == lanes - 2 if parts == 1 else (lane == lanes - 1) & (part == parts - 2)
-        with m.If(active & step_end):
-            m.d.sync += [group.eq(group + 1), threshold.eq(1), lane.eq(0), part.eq(0), active.eq(~group_end)]
-            m.d.sync += [first.eq(1), step_end.eq(single)]
-            m.d.sync += group_end.eq(group + 1 == Mux(flags.fold_last, layer.groups_edge - 1, groups - 1))
-        with m.Elif(active):
-            m.d.sync += [threshold.eq(threshold + 1), part.eq(part + 1), first.eq(0)]
-            m.d.sync += step_end.eq(Mux(layer.raw, raw_ends, threshold + 1 == layer.thresholds))
-            with m.If(part == parts - 1):
-                m.d.sync += [part.eq(0), lane.eq(lane + 1)]
-        with m.If(self.load):
-            m.d.sync += [active.eq(1), group.eq(0), threshold.eq(1), lane.eq(0), part.eq(0)]
-            m.d.sync += [flags[name].eq(getattr(self, name)) for name in PASS_FLAGS]
-            m.d.sync += [first.eq(1), step_end.eq(single)]
-            m.d.sync += group_end.eq(Mux(self.fold_last, layer.groups_edge == 1, groups == 1))
-        sums, correction = self._shift(m, active & step_end)
+        ends = active & step_end
+        begins = load | step_end  # of a group; without a pass it does not matter
+        m.d.sync += [
+            active.eq(load | (active & ~(step_end & group_end))),
+            first.eq(begins),
+            step_end.eq(Mux(begins, layer.single, Mux(layer.raw, raw_ends, threshold == layer.last_threshold))),
+            threshold.eq(Mux(begins, 1, threshold + 1)),
+            part.eq(Mux(begins | (part == parts - 1), 0, part + 1)),
+        ]
+        with m.If(begins):
+            m.d.sync += lane.eq(0)
+        with m.Elif(part == parts - 1):
+            m.d.sync += lane.eq(lane + 1)
+        with m.If(load):
+            m.d.sync += [group.eq(0), flags.eq(next_flags), goes_back.eq(~next_flags.pool_last | next_flags.fold_last)]
+            m.d.sync += groups_left.eq(Mux(next_flags.fold_last, layer.groups_edge, groups))
+            m.d.sync += group_end.eq(Mux(next_flags.fold_last, layer.edge_single, groups == 1))
+        with m.Elif(ends):
+            m.d.sync += [group.eq(group + 1), groups_left.eq(groups_left - 1), group_end.eq(groups_left == 2)]
+        sums, correction = self._shift(m, load, ends)
         return SimpleNamespace(
             active=active,
             flags=flags,
@@ -147,34 +175,39 @@ class Drain(wiring.Component):
             group_end=group_end,
             sums=sums,
             correction=correction,
+            goes_back=goes_back,
         )
 
-    def _shift(self, m: Module, step_end: Any) -> tuple[Signal, Signal]:
+    def _shift(self, m: Module, load: Any, step_end: Any) -> tuple[Signal, Signal]:
         """Return the sums of a step's group and its pass's correction, a cycle after the step."""
-        width = self.engine.resolved_post_lanes * self.engine.accumulator_width
-        sums = [Signal(width, name=f"sums_{index}", reset_less=True) for index in range(self.engine.groups)]
+        engine = self.engine
+        width = engine.resolved_post_lanes * engine.accumulator_width
+        sums = [Signal(width, name=f"sums_{index}", reset_less=True) for index in range(engine.groups)]
         correction = Signal.like(self.correction, name="pass_correction", reset_less=True)
-        load = delay(m, self.load, 1, "load", reset=True)
-        shift = delay(m, step_end, 1, "shift", reset=True)
-        with m.If(load):
-            m.d.sync += [Cat(sums).eq(self.totals), correction.eq(self.correction)]
-        with m.Elif(shift):
-            m.d.sync += [near.eq(far) for near, far in pairwise(sums)]
+        totals = self.totals.as_value()
+        for index, near in enumerate(sums):
+            # Registers of its own for each group: control that reaches all sums is slow.
+            loads = unmerged(m, load, f"loads_{index}")
+            moves = unmerged(m, load | step_end, f"moves_{index}")
+            far = sums[index + 1] if index + 1 < len(sums) else near
+            with m.If(moves):
+                m.d.sync += near.eq(Mux(loads, totals.word_select(index, width), far))
+        with m.If(delay(m, load, 1, "loaded", reset=True)):
+            m.d.sync += correction.eq(self.correction)
         return sums[0], correction
 
     def _ask(self, m: Module, layer: Any, step: SimpleNamespace) -> None:
         """Ask for the parameters of a step: those of a fold again for each pass of a pooling window."""
         address, fold = (Signal.like(layer.parameters, name=name, reset_less=True) for name in ("parameter", "fold"))
         m.d.comb += self.parameters.address.eq(address)
-        following = Mux(step.flags.fold_last, layer.parameters, address + 1)
-        with m.If(self.start):
-            m.d.sync += [address.eq(self.layer.parameters), fold.eq(self.layer.parameters)]
-        with m.Elif(step.active & step.step_end & step.group_end):
-            m.d.sync += address.eq(Mux(step.flags.pool_last, following, fold))
-            with m.If(step.flags.pool_last):
-                m.d.sync += fold.eq(following)
-        with m.Elif(step.active & (~layer.raw | step.step_end)):
-            m.d.sync += address.eq(address + 1)
+        begin = delay(m, unmerged(m, self.idles, "idle"), 1, "begin")  # the first address follows on being idle
+        pass_end = step.step_end & step.group_end
+        goes_back = begin | (pass_end & step.goes_back)
+        target = Mux(begin | step.flags.pool_last, layer.parameters, fold)
+        with m.If(begin | (step.active & (~layer.raw | step.step_end))):
+            m.d.sync += address.eq(Mux(goes_back, target, address + 1))
+        with m.If(begin | (step.active & pass_end & step.flags.pool_last)):
+            m.d.sync += fold.eq(Mux(begin | step.flags.fold_last, layer.parameters, address + 1))
 
     def _results(self, m: Module, step: SimpleNamespace) -> list[Signal]:
         """Return twice each lane's sum, corrected, plus its parameter, RESULT_CYCLES after the step."""
@@ -202,16 +235,19 @@ class Drain(wiring.Component):
     def _give_raw(self, m: Module, layer: Any, gather: Gather, results: list[Signal], step: SimpleNamespace) -> None:
         """Give the results of a group to the gatherer as they are, lane by lane and word by word."""
         lane, part = (delay(m, getattr(step, name), RESULT_CYCLES, name) for name in ("lane", "part"))
-        result = Signal.like(results[0], name="result", reset_less=True)
+        chosen, halved, result = (
+            Signal.like(results[0], name=name, reset_less=True) for name in ("chosen", "halved", "result")
+        )
         whole = Signal(signed(self.engine.result_words * self.engine.simd), name="whole")
-        chosen = select(lane, results)
-        m.d.sync += result.eq(Mux(layer.raw_shift == 2, chosen >> 2, Mux(layer.raw_shift == 1, chosen >> 1, chosen)))
+        m.d.sync += chosen.eq(select(lane, results))
+        m.d.sync += halved.eq(Mux(layer.raw_shift[0], chosen >> 1, chosen))
+        m.d.sync += result.eq(Mux(layer.raw_shift[1], halved >> 2, halved))
         m.d.comb += whole.eq(result)
         words = [
             whole[index * self.engine.simd : (index + 1) * self.engine.simd]
             for index in range(self.engine.result_words)
         ]
         m.d.comb += [
-            gather.word.eq(select(delay(m, part, 1, "word_part"), words)),
-            gather.take_raw.eq(delay(m, step.active & layer.raw, RESULT_CYCLES + 1, "raw", reset=True)),
+            gather.word.eq(select(delay(m, part, POOL_CYCLES + 1, "word_part"), words)),
+            gather.take_raw.eq(delay(m, step.active & layer.raw, RESULT_CYCLES + POOL_CYCLES, "raw", reset=True)),
         ]

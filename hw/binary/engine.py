@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import connect, flipped
 
 from celosia.hw.binary.array import BinaryArray
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.binary.drain import Drain
-from celosia.hw.binary.feeder import PASS_FLAGS, Feeder
+from celosia.hw.binary.feeder import PAD_CYCLES, PASS_FLAGS, WEIGHTS_CYCLES, Feeder
+from celosia.hw.binary.idle import follow, members
 from celosia.hw.binary.loader import WeightLoader
 from celosia.hw.binary.timing import OPERAND_CYCLES, array_latency
 from celosia.hw.config import AcceleratorConfig
@@ -35,19 +36,19 @@ class BinaryEngine(EngineComponent):
         m.submodules.feeder = feeder = Feeder(self.config)
         m.submodules.array = array = BinaryArray(self.engine)
         m.submodules.drain = drain = Drain(self.config)
+        remains = Signal()  # the next cycle is active
         m.d.comb += [
             self.layer_take.eq(self.layer_valid & self.layer_ready & ~self.active),
             self.done.eq(drain.done),
             self.ready.eq(1),
             *(part.layer.eq(self.layer) for part in (feeder, drain)),
-            *(part.start.eq(self.layer_take) for part in (feeder, drain)),
+            *(part.idles.eq(~remains) for part in (feeder, drain)),
+            feeder.start.eq(self.layer_take),
+            remains.eq(self.layer_take | (self.active & ~self.done)),
         ]
-        with m.If(self.layer_take):
-            m.d.sync += self.active.eq(1)
-        with m.Elif(self.done):
-            m.d.sync += self.active.eq(0)
+        m.d.sync += self.active.eq(remains)
         self._load(m, loader, feeder)
-        self._connect_array(m, feeder, array, drain)
+        self._connect_array(m, feeder, array, drain, ~remains)
         self._connect_memories(m, loader, drain)
         self._explain(m, loader, feeder, drain)
         return m
@@ -59,7 +60,7 @@ class BinaryEngine(EngineComponent):
         loading = Signal()  # the layer at work is not known to be loaded
         wanted = self.layer_valid & (layer.load_words != 0) & ~ahead
         m.d.comb += [
-            loader.start.eq(wanted & loader.idle & (layer.load_ahead | self.layer_take)),
+            loader.start.eq(wanted & loader.idle & (layer.load_ahead | (self.layer_ready & ~self.active))),
             loader.address.eq(layer.weights),
             loader.words.eq(layer.load_words),
             feeder.blocked.eq(loading & ~loader.idle),
@@ -72,19 +73,10 @@ class BinaryEngine(EngineComponent):
             with m.If(loader.start):
                 m.d.sync += ahead.eq(1)
 
-    def _connect_array(self, m: Module, feeder: Feeder, array: BinaryArray, drain: Drain) -> None:
-        names = ("mute", "pad_correction", "source_is_activations")
-        mute, pad_correction, source_is_activations = (
-            Signal.like(self.layer[name], name=f"layer_{name}", reset_less=True) for name in names
-        )
-        with m.If(self.layer_take):
-            m.d.sync += [
-                mute.eq(self.layer.mute),
-                pad_correction.eq(self.layer.pad_correction),
-                source_is_activations.eq(self.layer.source_is_activations),
-            ]
+    def _connect_array(self, m: Module, feeder: Feeder, array: BinaryArray, drain: Drain, idles: Value) -> None:
+        layer = follow(m, idles, members(self.layer, "mute", "pad_correction", "source_is_activations"))
         activations = Signal(self.engine.simd, reset_less=True)
-        padded = delay(m, feeder.pad, READ_LATENCY - 1, "padded")
+        padded = delay(m, feeder.pad, READ_LATENCY - PAD_CYCLES, "padded")
         m.d.sync += activations.eq(self.source.data)
         with m.If(padded):
             m.d.sync += activations.eq(0)
@@ -92,28 +84,33 @@ class BinaryEngine(EngineComponent):
         inverted = delay(m, feeder.inverted, at_array, "inverted")
         m.d.comb += [
             self.source.address.eq(feeder.address),
-            self.source_is_activations.eq(source_is_activations),
-            self.weights.address.eq(delay(m, feeder.weights, OPERAND_CYCLES - READ_LATENCY, "weights_address")),
+            self.source_is_activations.eq(layer.source_is_activations),
+            self.weights.address.eq(
+                delay(m, feeder.weights, OPERAND_CYCLES - READ_LATENCY - WEIGHTS_CYCLES, "weights_address")
+            ),
             array.activations.eq(activations ^ inverted.replicate(self.engine.simd)),
             array.weights.eq(self.weights.data),
             array.beat.eq(delay(m, feeder.beat, at_array, "beat", reset=True)),
             array.last.eq(delay(m, feeder.last, at_array, "last")),
             array.double.eq(delay(m, feeder.double, at_array, "double")),
-            array.mute.eq(delay(m, feeder.pad & mute, at_array - 1, "mute")),
+            array.mute.eq(delay(m, feeder.pad & layer.mute, at_array - PAD_CYCLES, "mute")),
             array.restart.eq(self.start),
         ]
         # Behind a pass: what is added for its padded beats, and what is known of it.
-        correction = Signal.like(pad_correction, name="correction", reset_less=True)
-        beat, first, pixel_end = (delay(m, getattr(feeder, name), 1, name) for name in ("beat", "first", "pixel_end"))
+        correction, missing = (
+            Signal.like(layer.pad_correction, name=name, reset_less=True) for name in ("correction", "missing")
+        )
+        pixel_end = delay(m, feeder.pixel_end, PAD_CYCLES, "pixel_end")
+        beat, first = (delay(m, getattr(feeder, name), PAD_CYCLES + 1, name) for name in ("beat", "first"))
+        m.d.sync += missing.eq(Mux(feeder.pad & pixel_end & layer.mute, layer.pad_correction, 0))
         with m.If(beat):
-            missing = Mux(feeder.pad & pixel_end & mute, pad_correction, 0)
-            m.d.sync += correction.eq(Mux(first, 0, correction) + missing)
-        until = OPERAND_CYCLES + array_latency(self.engine)
+            m.d.sync += correction.eq(Mux(first, missing, correction + missing))
+        until = OPERAND_CYCLES + array_latency(self.engine) - 1
         flags = delay(m, Cat(getattr(feeder, name) for name in PASS_FLAGS), until, "flags")
         m.d.comb += [
             drain.load.eq(delay(m, feeder.beat & feeder.last, until, "load", reset=True)),
             drain.totals.eq(array.totals),
-            drain.correction.eq(delay(m, correction, until - 1, "correction")),
+            drain.correction.eq(delay(m, correction, until - PAD_CYCLES, "correction")),
             Cat(getattr(drain, name) for name in PASS_FLAGS).eq(flags),
         ]
 

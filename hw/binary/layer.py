@@ -4,11 +4,6 @@ from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.fields import Field, Fields
 
-SIDE_WIDTH = 13  # bits of rows or columns of an image or a kernel
-POOL_WIDTH = 8  # bits of rows or columns of a pooling window
-LOAD_WIDTH = 24  # bits of streamed weight words
-COUNT_WIDTH = 16  # bits of vectors, folds, words of a pixel, cycles of a drain
-
 
 def layer_fields(config: AcceleratorConfig) -> Fields:
     """Return the layout of a step's descriptor, each field as wide as this config needs.
@@ -56,26 +51,26 @@ def layer_fields(config: AcceleratorConfig) -> Fields:
             Field("destination", tensor),
             Field("destination_chunks", tensor + 1),  # words from bit plane to bit plane of a pixel
             Field("destination_pitch", tensor + 1),  # words from pixel to pixel
-            Field("vectors", COUNT_WIDTH),
-            Field("out_rows", SIDE_WIDTH),
-            Field("out_cols", SIDE_WIDTH),
-            Field("folds", COUNT_WIDTH),
-            Field("pool_rows", POOL_WIDTH),
-            Field("pool_cols", POOL_WIDTH),
+            Field("vectors", engine.loop_width),
+            Field("out_rows", engine.side_width),
+            Field("out_cols", engine.side_width),
+            Field("folds", engine.loop_width),
+            Field("pool_rows", engine.pool_width),
+            Field("pool_cols", engine.pool_width),
             Field("planes", engine.activation_width.bit_length()),
             Field("weight_planes", 2),
-            Field("kernel_rows", SIDE_WIDTH),
-            Field("kernel_cols", SIDE_WIDTH),
-            Field("chunks", COUNT_WIDTH),
+            Field("kernel_rows", engine.side_width),
+            Field("kernel_cols", engine.side_width),
+            Field("chunks", engine.loop_width),
             *(Field(name, tensor) for name in steps),
-            Field("in_rows", SIDE_WIDTH),
-            Field("in_cols", SIDE_WIDTH),
-            Field("pad_top", SIDE_WIDTH),
-            Field("pad_left", SIDE_WIDTH),
-            Field("stride_rows", SIDE_WIDTH),  # rows from pool row to pool row
-            Field("stride_cols", SIDE_WIDTH),
-            Field("window_rows", SIDE_WIDTH),  # rows from out row to out row
-            Field("window_cols", SIDE_WIDTH),
+            Field("in_rows", engine.side_width),
+            Field("in_cols", engine.side_width),
+            Field("pad_top", engine.side_width),
+            Field("pad_left", engine.side_width),
+            Field("stride_rows", engine.side_width),  # rows from pool row to pool row
+            Field("stride_cols", engine.side_width),
+            Field("window_rows", engine.side_width),  # rows from out row to out row
+            Field("window_cols", engine.side_width),
             Field("mute", 1),
             Field("pad_correction", engine.doubled_width),  # of a padded pixel, for each weight plane
             Field("inverted", engine.activation_width),
@@ -84,13 +79,13 @@ def layer_fields(config: AcceleratorConfig) -> Fields:
             Field("parameters", address("parameters")),
             Field("thresholds", engine.output_width),
             Field("groups_edge", engine.groups.bit_length()),  # groups of channels of the last fold
-            Field("drain_cycles", COUNT_WIDTH),  # of a fold, 2 or more: from a pass's last beat to the next one's
-            Field("drain_cycles_edge", COUNT_WIDTH),  # of the last one
+            Field("drain_cycles", engine.loop_width),  # of a fold, 2 or more: from a pass's last beat to the next one's
+            Field("drain_cycles_edge", engine.loop_width),  # of the last one
             Field("output_planes", engine.output_width.bit_length()),
             Field("output_flip", engine.output_width),
             Field("raw", 1),
             Field("raw_shift", 2),
-            Field("load_words", LOAD_WIDTH),  # of the weight stream, into memory from `weights` on
+            Field("load_words", address("weights") + 1),  # of the weight stream, into memory from `weights` on
             Field("load_ahead", 1),  # while the step before is still busy: it must not use the same words
         )
     )

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.binary.layer import LOAD_WIDTH
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import address_width, write_port
 
@@ -33,7 +32,7 @@ class WeightLoader(wiring.Component):
             {
                 "start": In(1),
                 "address": In(address_width(weights.depth)),
-                "words": In(LOAD_WIDTH),
+                "words": In(address_width(weights.depth) + 1),
                 "i": In(stream.Signature(weights.width)),
                 "write": Out(write_port(weights.width, weights.depth)),
                 "idle": Out(1),
@@ -44,7 +43,7 @@ class WeightLoader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         busy = Signal()
-        left = Signal.like(self.words, reset_less=True)
+        left = Signal(signed(len(self.words) + 1), reset_less=True)  # behind this word and the next one
         address = Signal.like(self.address, name="next_address", reset_less=True)
         m.d.comb += [
             self.idle.eq(~busy),
@@ -54,8 +53,8 @@ class WeightLoader(wiring.Component):
             self.write.address.eq(address),
             self.write.data.eq(self.i.payload),
         ]
-        with m.If(self.start):
-            m.d.sync += [left.eq(self.words), address.eq(self.address), busy.eq(1)]
+        with m.If(~busy):  # whether or not it starts: that comes late
+            m.d.sync += [left.eq(self.words - 2), address.eq(self.address), busy.eq(self.start)]
         with m.Elif(self.progress):
-            m.d.sync += [left.eq(left - 1), address.eq(address + 1), busy.eq(left != 1)]
+            m.d.sync += [left.eq(left - 1), address.eq(address + 1), busy.eq(~left[-1])]
         return m

@@ -7,16 +7,19 @@ from celosia.hw.timing import READ_LATENCY
 OPERAND_CYCLES = READ_LATENCY + 3
 """From a beat to its activations at the PEs: padding, and two steps on the way to the PEs."""
 
-WINDOW_CYCLES = 3
+WINDOW_CYCLES = 4
 """From the take of a window to the next one."""
 
-LEAST_DRAIN_CYCLES = 2
-"""From a pass's last beat to the next one's at least, so that sums can be taken a cycle after they are there."""
+LEAST_DRAIN_CYCLES = WINDOW_CYCLES
+"""From a pass's last beat to the next one's at least: that long it takes to find a window."""
 
-FILL_CYCLES = 2
+FILL_CYCLES = 3
 """Between the take of a layer and its first beat."""
 
-POST_CYCLES = READ_LATENCY + 3
+LOADED_CYCLES = 1
+"""From the first cycle in which all streamed weights are there to the first beat at least."""
+
+POST_CYCLES = READ_LATENCY + 5
 """From the step that asks for a parameter to the first write of what comes of it."""
 
 

@@ -1,18 +1,19 @@
 """Finds the windows that a layer's sums look at, one after the other, ahead of their beats."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.binary.layer import SIDE_WIDTH, layer_fields
+from celosia.hw.binary.idle import follow, members
+from celosia.hw.binary.layer import layer_fields
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import address_width
-from celosia.hw.pipeline import latch, struct_of
-
-COORDINATE_WIDTH = SIDE_WIDTH + 1
-"""Bits of a row or column, modulo: what is before the image's first is beyond its last one, too."""
+from celosia.hw.pipeline import delay, struct_of
+from celosia.hw.unmerged import unmerged
 
 LOOPS = (
     ("pool_cols", "pool_col_step"),
@@ -25,14 +26,20 @@ LOOPS = (
 """Loops over the passes of a layer, the innermost first, and the steps of the address when they go on."""
 
 
+def coordinate_width(config: AcceleratorConfig) -> int:
+    """Return the bits of a row or column, modulo: what is before the image's first is beyond its last one, too."""
+    engine: Any = config.engine
+    return engine.side_width + 1
+
+
 def window_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Return what is known of a pass before its first beat."""
     fields = struct_of(layer_fields(config))
     return data.StructLayout(
         {
             "address": fields["source"].shape,  # of the activations
-            "row": COORDINATE_WIDTH,  # of the first beat
-            "col": COORDINATE_WIDTH,
+            "row": coordinate_width(config),  # of the first beat
+            "col": coordinate_width(config),
             "weights": address_width(config.weight_depth),
             "pool_first": 1,  # the first pass of a pooling window
             "pool_last": 1,
@@ -45,14 +52,18 @@ def window_layout(config: AcceleratorConfig) -> data.StructLayout:
 class WindowWalk(wiring.Component):
     """Goes through the passes of a layer, as `celosia.hw.binary.layer` orders them.
 
-    `start` takes `layer`. The first `window` is `valid` 2 cycles later, each other one WINDOW_CYCLES after the `take`
-    of the one before.
+    `layer` is taken in every idle cycle, before which `idles` is high; `start` comes in the last one, and `running` is
+    low up to it.
+    The first `window` is there FILL_CYCLES later, each other one WINDOW_CYCLES after the `take` of the one before.
+    `single`, from 2 cycles after `start` on: the layer has one pass.
     """
 
     layer: data.View
+    idles: Signal
     start: Signal
+    running: Signal
     take: Signal
-    valid: Signal
+    single: Signal
     window: Any
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -60,9 +71,11 @@ class WindowWalk(wiring.Component):
         super().__init__(
             {
                 "layer": In(layout),
+                "idles": In(1),
                 "start": In(1),
+                "running": In(1),
                 "take": In(1),
-                "valid": Out(1),
+                "single": Out(1),
                 "window": Out(window_layout(config)),
             }
         )
@@ -70,55 +83,97 @@ class WindowWalk(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         limits, steps = ([loop[index] for loop in LOOPS] for index in (0, 1))
-        origin = ("source", "window_offset", "pad_top", "pad_left", "weights", "fold_words")
+        origin = ("source", "window_offset", "weights", "fold_words")
         strides = ("stride_rows", "stride_cols", "window_rows", "window_cols")
-        layer = latch(m, self.start, self.layer, *limits, *steps, *origin, *strides)
-        begin, stepping, adding = (Signal(name=name) for name in ("begin", "stepping", "adding"))
-        counts = [Signal.like(getattr(layer, name), name=f"count_{name}", reset_less=True) for name in limits]
-        # A cycle behind the counts: these stay for longer.
-        ends = [Signal(name=f"end_{name}", reset_less=True) for name in limits]
-        pool_first = Signal(reset_less=True)
+        values = members(self.layer, *steps, *origin, *strides)
+        values |= {"top": -self.layer.pad_top, "left": -self.layer.pad_left}
+        # Passes left behind this one and the next one: negative in the last one.
+        values |= {name: Value.cast(self.layer[name] - 2) for name in limits}
+        layer = follow(m, self.idles, values)
+        stepping, choosing, begin = (Signal(name=name) for name in ("stepping", "choosing", "begin"))
+        moving = [Signal(name=f"moving_{name}") for name in ("all", "rows", "folds", "pixels")]
+        started = delay(m, self.start, 1, "started", reset=True)
         step = Signal.like(layer.source, name="step", reset_less=True)
-        went = [Signal(name=f"went_{name}", reset_less=True) for name in limits]  # the loop that goes on
-
-        m.d.sync += [begin.eq(self.start), stepping.eq(self.take), adding.eq(0)]
-        with m.If(begin | adding):
-            m.d.sync += self.valid.eq(1)
-        with m.Elif(self.take | self.start):
-            m.d.sync += self.valid.eq(0)
-
-        for count, end, name in zip(counts, ends, limits, strict=True):
-            m.d.sync += end.eq(Mux(begin, 1, count) == getattr(layer, name))
-        m.d.sync += pool_first.eq(begin | ((counts[0] == 1) & (counts[1] == 1)))
-        with m.If(begin):
-            m.d.sync += [count.eq(1) for count in counts]
-        with m.Elif(stepping):
-            inner: Any = Const(1, 1)  # all loops inside begin again
-            for index, (count, end) in enumerate(zip(counts, ends, strict=True)):
-                m.d.sync += went[index].eq(inner & ~end)
-                with m.If(inner):
-                    m.d.sync += count.eq(Mux(end, 1, count + 1))
-                with m.If(inner & ~end):
-                    m.d.sync += [step.eq(getattr(layer, steps[index])), adding.eq(1)]
-                inner = inner & end
-        self._move(m, layer, begin, adding, step, dict(zip(limits, went, strict=True)))
-
-        pool = ends[0] & ends[1]
-        m.d.comb += [
-            self.window.pool_first.eq(pool_first),
-            self.window.pool_last.eq(pool),
-            self.window.fold_last.eq(ends[2]),
-            self.window.last.eq(pool & ends[2] & ends[3] & ends[4] & ends[5]),
+        m.d.sync += [
+            stepping.eq(self.start | self.take),
+            choosing.eq(stepping & ~started),
+            begin.eq(started),
         ]
+        goes, went = self._count(m, layer, stepping)
+        # Registers of its own for each use: these are far from each other.
+        chosen, turned = (unmerged(m, goes, f"went_{use}") for use in ("step", "pixel"))
+        # What moves: all, all but columns, what changes from fold to fold, what changes from pixel to pixel.
+        for outside, moves in enumerate(moving):
+            m.d.sync += moves.eq(started | (choosing & ~Cat(went[:outside]).any()))
+        choices = (getattr(layer, name) & goes.replicate(len(step)) for name, goes in zip(steps, chosen, strict=True))
+        m.d.sync += step.eq(reduce(or_, choices))
+        moved = delay(m, went, 1, "moved")
+        went_to, turns = (dict(zip(limits, bits, strict=True)) for bits in (moved, turned))
+        self._move(m, layer, begin, moving, step, went_to, turns)
         return m
 
+    def _count(self, m: Module, layer: Any, stepping: Signal) -> tuple[Signal, Signal]:
+        """Count passes, and return for each loop whether it goes on, in the next cycle and in this one."""
+        limits = [limit for limit, _ in LOOPS]
+        goes, went = (Signal(len(limits), name=name) for name in ("goes", "went"))
+        m.d.sync += went.eq(goes)
+        inner = [Signal(name=f"inner_{name}", reset_less=True) for name in limits]  # those inside it end; a cycle late
+        firsts = [Signal(name=f"first_{name}", reset_less=True) for name in limits[:2]]
+        single = Signal(reset_less=True)
+        pool_first, pool_last, fold_last, last = (
+            Signal(name=name, reset_less=True) for name in ("pool_first", "pool_last", "fold_last", "last")
+        )
+        ends: list[Value] = []
+        for index, name in enumerate(limits):
+            limit = getattr(layer, name)
+            count = Signal.like(limit, name=f"count_{name}", reset_less=True)
+            end = count[-1]
+            # Before the first pass is the end of one.
+            with m.If(~self.running | (stepping & inner[index])):
+                m.d.sync += count.eq(Mux(self.running, Mux(end, limit, count - 1), -1))
+            with m.If(~self.running):
+                m.d.sync += inner[index].eq(1)
+            with m.Else():
+                m.d.sync += inner[index].eq(Cat(Const(1, 1), *ends).all())
+            m.d.comb += goes[index].eq(self.running & Mux(stepping, inner[index] & ~end, went[index]))
+            if index < len(firsts):
+                with m.If(stepping & inner[index]):
+                    m.d.sync += firsts[index].eq(end)
+            ends.append(end)
+        m.d.sync += [
+            pool_first.eq(firsts[0] & firsts[1]),
+            pool_last.eq(Cat(ends[:2]).all()),
+            fold_last.eq(ends[2]),
+            last.eq(Cat(ends).all()),
+            single.eq(Cat(getattr(layer, name)[-1] for name in limits).all()),
+        ]
+        m.d.comb += [
+            self.single.eq(single),
+            self.window.pool_first.eq(pool_first),
+            self.window.pool_last.eq(pool_last),
+            self.window.fold_last.eq(fold_last),
+            self.window.last.eq(last),
+        ]
+        return goes, went
+
     def _move(
-        self, m: Module, layer: Any, begin: Signal, adding: Signal, step: Signal, went: dict[str, Signal]
+        self,
+        m: Module,
+        layer: Any,
+        begin: Signal,
+        moving: list[Signal],
+        step: Signal,
+        went: dict[str, Value],
+        turns: dict[str, Value],
     ) -> None:
-        """Move the window to where the loop that goes on has it."""
-        address = Signal.like(layer.source, name="address", reset_less=True)
-        row, col, out_row, out_col = (
-            Signal(COORDINATE_WIDTH, name=name, reset_less=True) for name in ("row", "col", "out_row", "out_col")
+        """Move the window to where the loop that goes on has it; with none, to where the layer begins.
+
+        `turns` says which loop goes on, a cycle before `went` does.
+        """
+        address, origin = (Signal.like(layer.source, name=name, reset_less=True) for name in ("address", "origin"))
+        row, col, out_row, out_col, pixel_row, pixel_col = (
+            Signal(len(self.window.row), name=name, reset_less=True)
+            for name in ("row", "col", "out_row", "out_col", "pixel_row", "pixel_col")
         )
         weights = Signal.like(layer.weights, name="weights", reset_less=True)
         m.d.comb += [
@@ -127,20 +182,36 @@ class WindowWalk(wiring.Component):
             self.window.col.eq(col),
             self.window.weights.eq(weights),
         ]
-        top, left = -layer.pad_top, -layer.pad_left
-        with m.If(begin):
-            m.d.sync += [address.eq(layer.source - layer.window_offset), weights.eq(layer.weights)]
-            m.d.sync += [row.eq(top), out_row.eq(top), col.eq(left), out_col.eq(left)]
-        with m.Elif(adding):
-            m.d.sync += address.eq(address + step)
-            with m.If(went["pool_cols"]):
-                m.d.sync += col.eq(col + layer.stride_cols)
-            with m.Elif(went["pool_rows"]):
-                m.d.sync += [col.eq(out_col), row.eq(row + layer.stride_rows)]
-            with m.Elif(went["folds"]):
-                m.d.sync += [col.eq(out_col), row.eq(out_row), weights.eq(weights + layer.fold_words)]
-            with m.Else():
-                next_col = Mux(went["out_cols"], out_col + layer.window_cols, left)
-                next_row = Mux(went["out_cols"], out_row, Mux(went["out_rows"], out_row + layer.window_rows, top))
-                m.d.sync += [weights.eq(layer.weights), col.eq(next_col), out_col.eq(next_col)]
-                m.d.sync += [row.eq(next_row), out_row.eq(next_row)]
+        # Where each could go, a cycle ahead or more.
+        next_row, next_col, next_out_row, next_out_col, next_weights = (
+            self._sum(m, f"next_{value.name}", value, getattr(layer, name))
+            for value, name in (
+                (row, "stride_rows"),
+                (col, "stride_cols"),
+                (out_row, "window_rows"),
+                (out_col, "window_cols"),
+                (weights, "fold_words"),
+            )
+        )
+        m.d.sync += [
+            origin.eq(layer.source - layer.window_offset),
+            pixel_col.eq(Mux(turns["out_cols"], next_out_col, layer.left)),
+            pixel_row.eq(Mux(turns["out_cols"], out_row, Mux(turns["out_rows"], next_out_row, layer.top))),
+        ]
+        with m.If(moving[0]):
+            m.d.sync += address.eq(Mux(begin, origin, address + step))
+            m.d.sync += col.eq(
+                Mux(went["pool_cols"], next_col, Mux(went["pool_rows"] | went["folds"], out_col, pixel_col))
+            )
+        with m.If(moving[1]):
+            m.d.sync += row.eq(Mux(went["pool_rows"], next_row, Mux(went["folds"], out_row, pixel_row)))
+        with m.If(moving[2]):
+            m.d.sync += weights.eq(Mux(went["folds"], next_weights, layer.weights))
+        with m.If(moving[3]):
+            m.d.sync += [out_row.eq(pixel_row), out_col.eq(pixel_col)]
+
+    def _sum(self, m: Module, name: str, value: Signal, step: Signal) -> Signal:
+        """Return the sum of two values, a cycle later."""
+        total = Signal.like(value, name=name, reset_less=True)
+        m.d.sync += total.eq(value + step)
+        return total

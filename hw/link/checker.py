@@ -8,8 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig, MemorySpec
-from celosia.hw.core_port import ADDRESS_WIDTH
-from celosia.hw.link.packets import COUNT_WIDTH, HEADER, most_lanes
+from celosia.hw.link.packets import header_layout, most_lanes
 from celosia.hw.protocol import RUN_WORDS, STREAM, Opcode, StatusCode, Target
 
 WRITABLE_STREAMS = (Target.WEIGHT_STREAM, Target.INPUT_STREAM)
@@ -30,7 +29,7 @@ class Checker(wiring.Component):
 
     Attributes
     ----------
-    header : HEADER, in
+    header : header_layout, in
     busy : Signal(1), in
         A run is in progress.
     failure : Signal(8), in
@@ -53,7 +52,7 @@ class Checker(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "header": In(HEADER),
+                "header": In(header_layout(config)),
                 "busy": In(1),
                 "failure": In(8),
                 "lanes": Out(range(most_lanes(config) + 1)),
@@ -65,9 +64,9 @@ class Checker(wiring.Component):
         m = Module()
         header = self.header
         known = Signal()  # the target exists, in this direction
-        size = Signal(COUNT_WIDTH + len(self.lanes))  # link words of `count` memory words
-        depth = Signal(ADDRESS_WIDTH + 1)
-        end = Signal(ADDRESS_WIDTH + 2)
+        size = Signal(len(header.count) + len(self.lanes))  # link words of `count` memory words
+        depth = Signal(len(header.address) + 1)
+        end = Signal(len(header.address) + 2)
         m.d.sync += [known.eq(0), end.eq(header.address + header.count)]
         with m.Switch(header.target):
             for memory in self.config.memories:

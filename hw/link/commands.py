@@ -7,10 +7,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.core_port import ADDRESS_WIDTH, HOST_READ_LATENCY, core_port
+from celosia.hw.core_port import HOST_READ_LATENCY, core_port
 from celosia.hw.link.checker import Checker
 from celosia.hw.link.gather import Gather
-from celosia.hw.link.packets import HEADER, link_stream, most_lanes
+from celosia.hw.link.packets import header_layout, link_stream, most_lanes
 from celosia.hw.link.receiver import Receiver
 from celosia.hw.link.report import Identity, Report
 from celosia.hw.link.run import RunLoader
@@ -56,8 +56,8 @@ class CommandProcessor(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        room = 4 * most_lanes(self.config) + 12  # covers the reads on their way, at a link word per cycle
-        m.submodules.receiver = self._receiver = Receiver(self.config.packet_words)
+        room = 4 * most_lanes(self.config) + 13  # covers the reads on their way, at a link word per cycle
+        m.submodules.receiver = self._receiver = Receiver(self.config)
         m.submodules.packet_checker = self._checker = Checker(self.config)
         m.submodules.gather = self._gather = Gather(self.config)
         m.submodules.run = self._run = RunLoader(self.config)
@@ -66,9 +66,10 @@ class CommandProcessor(wiring.Component):
         m.submodules.scatter = self._scatter = Scatter(self.config, room)
         m.submodules.sender = self._sender = Sender(room)
 
-        self._header: Any = Signal(HEADER, reset_less=True)  # of the packet that is being executed
+        self._header: Any = Signal(header_layout(self.config), reset_less=True)  # of the packet that is being executed
         self._facts: Any = Signal(FACTS, reset_less=True)  # about it, a cycle later
-        self._address = Signal(ADDRESS_WIDTH)
+        read = (self.core.host_address, self._identity.address, self._report.address)
+        self._address = Signal(max(len(address) for address in read))
         self._failure = Signal(8)  # why the core dropped the last run by itself, OK if it did not
         self._status = Signal(8)
         self._answer = Signal(2)  # the FSM sends the head, the trailer of an answer
@@ -175,6 +176,7 @@ class CommandProcessor(wiring.Component):
             *(self._facts[verb.name.lower()].eq(header.opcode == verb) for verb in Opcode),
             self._facts.wait.eq((header.target & WAIT) != 0),
         ]
+        m.d.sync += [core.run_start.eq(0), core.run_abort.eq(0)]
         with m.FSM(name="command"):
             with m.State("RECEIVE"):
                 m.d.sync += [header.eq(receiver.o.payload), self._address.eq(receiver.o.payload.address)]
@@ -204,12 +206,16 @@ class CommandProcessor(wiring.Component):
                     m.d.sync += self._status.eq(Mux(scatter.complete, StatusCode.OK, given_up))
                     m.next = "CLOSE"
             with m.State("LOAD"), m.If(~self._run.busy & core.ready):
-                m.d.sync += self._status.eq(self._run.status)
-                m.d.comb += core.run_start.eq(self._run.status == StatusCode.OK)
+                m.d.sync += [
+                    self._status.eq(self._run.status),
+                    core.run_start.eq(self._run.status == StatusCode.OK),
+                ]
                 m.next = "CLOSE"
             with m.State("AWAIT"), m.If(~core.busy | ~self._facts.wait | receiver.reset_waiting):
                 m.d.comb += scatter.start.eq(1)
                 m.next = "READ"
+            with m.State("ABORT"):  # `run_abort` reaches the core
+                m.next = "RESET"
             with m.State("RESET"), m.If(~core.busy):
                 m.d.comb += self._forget.eq(1)
                 m.next = "CLOSE"
@@ -232,8 +238,8 @@ class CommandProcessor(wiring.Component):
         with m.If(facts.status):
             m.next = "AWAIT"
         with m.If(facts.reset):
-            m.d.comb += self.core.run_abort.eq(1)
-            m.next = "RESET"
+            m.d.sync += self.core.run_abort.eq(1)
+            m.next = "ABORT"
 
     def _remember_errors(self, m: Module) -> None:
         """Keep the first error until a reset, whether a packet's or a run's."""

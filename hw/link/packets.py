@@ -3,7 +3,7 @@
 from amaranth.lib import data, stream
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.core_port import ADDRESS_WIDTH
+from celosia.hw.core_port import host_address_width
 
 COUNT_WIDTH = 13  # bits of a packet's count: up to the largest `packet_words`
 
@@ -15,21 +15,24 @@ BEAT = data.StructLayout({"data": 32, "last": 1, "bad": 1})
 byte-serial link: the packet is then answered with an error.
 """
 
-HEADER = data.StructLayout(
-    {
-        "opcode": 8,
-        "sequence": 8,
-        "target": 8,
-        "address": ADDRESS_WIDTH,
-        "far": 1,  # the address does not fit ADDRESS_WIDTH
-        "origin": 1,  # the address is 0
-        "count": COUNT_WIDTH,
-        "many": 1,  # the count does not fit COUNT_WIDTH
-        "words": COUNT_WIDTH,  # payload words received
-        "status": 8,  # StatusCode: OK when length, CRC and magic are right
-    }
-)
-"""What the receiver found out about one packet."""
+
+def header_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Return the layout of what the receiver found out about one packet; address and count as wide as can be right."""
+    count = config.packet_words.bit_length()
+    return data.StructLayout(
+        {
+            "opcode": 8,
+            "sequence": 8,
+            "target": 8,
+            "address": host_address_width(config),
+            "far": 1,  # the address does not fit
+            "origin": 1,  # the address is 0
+            "count": count,
+            "many": 1,  # the count does not fit
+            "words": count,  # payload words received
+            "status": 8,  # StatusCode: OK when length, CRC and magic are right
+        }
+    )
 
 
 def link_stream() -> stream.Signature:

@@ -7,9 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.core_port import ADDRESS_WIDTH
+from celosia.hw.config import AcceleratorConfig
 from celosia.hw.link.crc import Crc32
-from celosia.hw.link.packets import COUNT_WIDTH, HEADER, link_stream
+from celosia.hw.link.packets import header_layout, link_stream
 from celosia.hw.link.skid import StreamRegister
 from celosia.hw.protocol import REQUEST_MAGIC, REQUEST_OVERHEAD, Opcode, StatusCode
 
@@ -28,13 +28,13 @@ class Receiver(wiring.Component):
 
     Parameters
     ----------
-    packet_words : int
-        Largest payload in 32-bit words, a power of two. The buffer is a memory of twice that.
+    config : AcceleratorConfig
+        The buffer is a memory of twice its `packet_words`.
 
     Attributes
     ----------
     i : stream of `BEAT`, in
-    o : stream of `HEADER`, out
+    o : stream of `header_layout`, out
     o_words : stream of 32 bits, out
     reset_waiting : Signal(1), out
         One of the slots holds a good RESET: operations that wait ahead of it should give up.
@@ -45,12 +45,12 @@ class Receiver(wiring.Component):
     o_words: stream.Interface
     reset_waiting: Signal
 
-    def __init__(self, packet_words: int) -> None:
-        self.packet_words = packet_words
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config, self.packet_words = config, config.packet_words
         super().__init__(
             {
                 "i": In(link_stream()),
-                "o": Out(stream.Signature(HEADER)),
+                "o": Out(stream.Signature(header_layout(config))),
                 "o_words": Out(stream.Signature(32)),
                 "reset_waiting": Out(1),
             }
@@ -64,7 +64,7 @@ class Receiver(wiring.Component):
         m.submodules.buffer = buffer
         self._full = Signal(2)
         self._urgent = Signal(2)
-        self._slots = [Signal(HEADER, name=f"slot_{index}", reset_less=True) for index in range(2)]
+        self._slots = [Signal(header_layout(self.config), name=f"slot_{index}", reset_less=True) for index in range(2)]
         m.d.comb += self.reset_waiting.eq((self._full & self._urgent).any())
         self._fill(m, buffer.write_port())
         self._drain(m, buffer)
@@ -127,11 +127,11 @@ class Receiver(wiring.Component):
             with m.Case(1):
                 m.d.sync += [
                     header.address.eq(word),
-                    header.far.eq(word[ADDRESS_WIDTH:].any()),
+                    header.far.eq(word[len(header.address) :].any()),
                     header.origin.eq(word == 0),
                 ]
             with m.Case(2):
-                m.d.sync += [header.count.eq(word), header.many.eq(word[COUNT_WIDTH:].any())]
+                m.d.sync += [header.count.eq(word), header.many.eq(word[len(header.count) :].any())]
 
     def _close(
         self, m: Module, index: int, header: Any, position: Signal, torn: Signal, unfit: Signal, corrupt: Signal
@@ -168,7 +168,7 @@ class Receiver(wiring.Component):
         fetched_word = Signal(32, reset_less=True)
         slot = Signal()
         index = Signal((self.packet_words - 1).bit_length(), init=HEADER_WORDS)
-        fetched = Signal(COUNT_WIDTH)
+        fetched = Signal.like(self.o.payload.words, name="fetched")
         header = Mux(slot, Value.cast(self._slots[1]), Value.cast(self._slots[0]))
         release = Signal()
         waiting = Signal()

@@ -10,13 +10,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.pipeline import delay
 from celosia.hw.protocol import identity
 
 
 class Identity(wiring.Component):
     """The answer to IDENTIFY, a ROM of `words` words. `data` follows `address` by LATENCY cycles; a word per cycle."""
 
-    LATENCY = 3
+    LATENCY = 4
 
     address: Signal
     data: Signal
@@ -32,9 +33,8 @@ class Identity(wiring.Component):
         rom: Any = Memory(shape=32, depth=self.words, init=self._init)
         m.submodules.rom = rom
         read = rom.read_port()
-        word = Signal(32, reset_less=True)
         m.d.comb += read.addr.eq(self.address)
-        m.d.sync += [word.eq(read.data), self.data.eq(word)]
+        m.d.sync += self.data.eq(delay(m, read.data, self.LATENCY - 2, "word"))
         return m
 
 
@@ -50,12 +50,12 @@ class Report(wiring.Component):
     failure : Signal(8), in
         StatusCode, below 16.
     total_cycles, cause_cycles : Signal, in
-        Counters of 48 bits. They are not held while they are read: exact when no run is in progress.
+        Counters of `counter_width` bits. They are not held while they are read: exact when no run is in progress.
     address : Signal, in
     data : Signal(32), out
     """
 
-    LATENCY = 3
+    LATENCY = 4
 
     busy: Signal
     error: Signal
@@ -77,8 +77,8 @@ class Report(wiring.Component):
                 "saturated": In(1),
                 "fresh": In(1),
                 "failure": In(8),
-                "total_cycles": In(48),
-                "cause_cycles": In(data.ArrayLayout(unsigned(48), self._causes)),
+                "total_cycles": In(config.counter_width),
+                "cause_cycles": In(data.ArrayLayout(unsigned(config.counter_width), self._causes)),
                 "address": In(range(self.words)),
                 "data": Out(32),
             }
@@ -88,16 +88,17 @@ class Report(wiring.Component):
         m = Module()
         counters = [self.total_cycles, *(self.cause_cycles[index] for index in range(self._causes))]
         chosen = Signal(len(counters))  # one hot: gates and ORs take a third of the LUTs of a multiplexer
-        counter = Signal(48, reset_less=True)
-        is_head = Signal(2, reset_less=True)
-        is_high = Signal(2, reset_less=True)
+        counter = Signal(64, reset_less=True)
         last_run = Cat(self.saturated, self.fresh, Const(0, 2), self.failure[:4])
         head = Cat(self.busy, Const(0, 7), self.error, Const(self._causes, 8), last_run)
+        address = delay(m, self.address, 1, "address")
+        is_head = delay(m, address == 0, 2, "is_head")
+        is_high = delay(m, ~address[0], 2, "is_high")
         m.d.sync += [
-            *(chosen[index].eq((self.address - 1) >> 1 == index) for index in range(len(counters))),
-            counter.eq(reduce(or_, (value & pick.replicate(48) for value, pick in zip(counters, chosen, strict=True)))),
-            is_head.eq(Cat(self.address == 0, is_head[0])),
-            is_high.eq(Cat(~self.address[0], is_high[0])),
-            self.data.eq(Mux(is_head[1], head, Mux(is_high[1], counter[32:], counter[:32]))),
+            *(chosen[index].eq((address - 1) >> 1 == index) for index in range(len(counters))),
+            counter.eq(
+                reduce(or_, (value & pick.replicate(len(value)) for value, pick in zip(counters, chosen, strict=True)))
+            ),
+            self.data.eq(Mux(is_head, head, Mux(is_high, counter[32:], counter[:32]))),
         ]
         return m

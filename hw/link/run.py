@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core_port import run_layout
-from celosia.hw.protocol import RUN_WORDS, StatusCode
+from celosia.hw.protocol import RUN_FIELDS, RUN_WORDS, StatusCode
 
 PROGRAM, ITERATIONS, INPUTS, OUTPUTS, RING, FLAGS, HASH_LOW, HASH_HIGH = range(RUN_WORDS)
 
@@ -16,7 +16,8 @@ PROGRAM, ITERATIONS, INPUTS, OUTPUTS, RING, FLAGS, HASH_LOW, HASH_HIGH = range(R
 class RunLoader(wiring.Component):
     """Takes the eight words of RUN's payload after `start`. Throughput: a word per cycle.
 
-    Inputs and results stream through halves of their memories, so an iteration has at most half a memory of each.
+    Inputs and results stream through halves of their memories, so an iteration has at most half a memory of each. What
+    is in range fits fewer bits than a packet has for it: the others are not kept.
 
     Attributes
     ----------
@@ -49,13 +50,16 @@ class RunLoader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        run = Signal(run_layout(), reset_less=True)
+        limits = self._limits
+        bits = {name: limits[name].bit_length() if name in limits else width for name, width in RUN_FIELDS.items()}
+        layout = data.StructLayout({name: unsigned(width) for name, width in bits.items()})
+        run: Any = Signal(layout, reset_less=True)
         position = Signal(range(RUN_WORDS + 1))
         foreign = Signal(2)  # halves of the hash that are another config's
         wrong = Signal(RUN_WORDS)  # for each word, whether it is out of its range
         take = Signal()
         m.d.comb += [
-            self.run.eq(run),
+            *(self.run[name].eq(run[name]) for name in bits),
             self.i.ready.eq(self.busy & (position != RUN_WORDS)),
             take.eq(self.i.valid & self.i.ready),
         ]
@@ -71,23 +75,31 @@ class RunLoader(wiring.Component):
             m.d.sync += [self.busy.eq(1), position.eq(0)]
         return m
 
+    @property
+    def _limits(self) -> dict[str, int]:
+        """Largest value of each number that has one. A descriptor takes a word of the program or more."""
+        return {
+            "program": self.config.program_depth - 1,
+            "layers": self.config.program_depth,
+            "input_words": self.config.input_depth // 2,
+            "output_words": self.config.output_depth // 2,
+            "ring_base": self.config.weight_depth,
+        }
+
     def _load(self, m: Module, position: Signal, run: Any, foreign: Signal, wrong: Signal) -> None:
         word = self.i.payload
         expected = int(self.config.hash, 16)
-        limits = {
-            INPUTS: ("input_words", self.config.input_depth // 2),
-            OUTPUTS: ("output_words", self.config.output_depth // 2),
-            RING: ("ring_base", self.config.weight_depth),
-        }
+        limits = self._limits
         with m.Switch(position):
             with m.Case(PROGRAM):
                 m.d.sync += [run.program.eq(word[:16]), run.layers.eq(word[16:])]
-                m.d.sync += wrong[PROGRAM].eq((word[:16] >= self.config.program_depth) | (word[16:] == 0))
+                unfit = (word[:16] > limits["program"]) | (word[16:] > limits["layers"])
+                m.d.sync += wrong[PROGRAM].eq(unfit | (word[16:] == 0))
             with m.Case(ITERATIONS):
                 m.d.sync += [run.iterations.eq(word), wrong[ITERATIONS].eq(word == 0)]
-            for number, (name, limit) in limits.items():
+            for number, name in {INPUTS: "input_words", OUTPUTS: "output_words", RING: "ring_base"}.items():
                 with m.Case(number):
-                    m.d.sync += [run[name].eq(word), wrong[number].eq(word > limit)]
+                    m.d.sync += [run[name].eq(word), wrong[number].eq(word > limits[name])]
             with m.Case(FLAGS):
                 m.d.sync += wrong[FLAGS].eq(word != 0)
             with m.Case(HASH_LOW):

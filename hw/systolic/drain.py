@@ -8,13 +8,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.countdown import Countdown, Turns
 from celosia.hw.engine import tensor_depth
 from celosia.hw.memory import address_width, read_port, write_port
 from celosia.hw.pipeline import delay, latch, struct_of
 from celosia.hw.post.pool import PoolStore
 from celosia.hw.post.requantize import Requantizer
 from celosia.hw.systolic.config import SystolicConfig
-from celosia.hw.systolic.countdown import Countdown, Turns
 from celosia.hw.systolic.layer import layer_fields
 from celosia.hw.systolic.timing import POOL_CYCLES, drain_cycles
 from celosia.hw.timing import READ_LATENCY
@@ -80,6 +80,8 @@ class Drain(wiring.Component):
         latency = drain_cycles(self.engine)
         names = ("destination_pitch", "destination_is_outputs", "parameters", *PER_LAYER)
         layer = latch(m, self.idle, self.layer, *names)
+        # No row is ready in the first cycles of a layer: a register of the drain's own, as `start` reaches far.
+        self._started = delay(m, self.start, 1, "started", reset=True)
         pool_first = Signal(reset_less=True)  # row of a pool
         pool = Countdown(len(self.layer.pool), "pool")
         final = Signal()
@@ -162,13 +164,13 @@ class Drain(wiring.Component):
             self.beat.eq(self.row_ready | ready_rows[1:].any() | (ready_rows[0] & ~row_end)),
         ]
         next_is_last = Mux(n_tiles.last, blocks.ahead, blocks.last)
-        next_rows = rows_of(Mux(self.start, turns["blocks"].single, next_is_last))
+        next_rows = rows_of(Mux(self._started, turns["blocks"].single, next_is_last))
         word_end = word_group == self.word_groups - 1
         next_address = Signal.like(address)
         next_word_group = Signal.like(word_group)
         below = Signal.like(address)  # next row that is written
         next_tile = Mux(first_row, next_address, tile_address)
-        next_block = Mux(first_tile & ~self.start, below, block_address)
+        next_block = Mux(first_tile & ~self._started, below, block_address)
         with m.If(self.idle):
             m.d.sync += block_address.eq(self.layer.destination)
         with m.Elif(tile_end & first_tile):
@@ -178,18 +180,18 @@ class Drain(wiring.Component):
             next_word_group.eq(Mux(word_end, 0, word_group + 1)),
             below.eq(row_address + pitch),
         ]
-        with m.If(self.start):
+        with m.If(self._started):
             m.d.sync += [*blocks.begin(turns["blocks"]), *n_tiles.begin(turns["n_tiles"])]
         with m.Elif(tile_end):
             m.d.sync += n_tiles.step(turns["n_tiles"])
             with m.If(block_end):
                 m.d.sync += blocks.step()
-        with m.If(self.start | tile_end):
-            m.d.sync += [*rows.begin(next_rows), first_row.eq(1), first_tile.eq(self.start | n_tiles.last)]
+        with m.If(self._started | tile_end):
+            m.d.sync += [*rows.begin(next_rows), first_row.eq(1), first_tile.eq(self._started | n_tiles.last)]
         with m.Elif(row_end):
             m.d.sync += [*rows.step(), first_row.eq(0)]
 
-        with m.If(self.start | block_end):
+        with m.If(self._started | block_end):
             m.d.sync += [
                 *(each.eq(0) for each in (word_group, tile_word_group)),
                 *(each.eq(next_block) for each in (address, row_address)),
@@ -223,11 +225,11 @@ class Drain(wiring.Component):
         width = len(self.layer.n_groups)
         top, most, edge = (Signal(width, name=name, reset_less=True) for name in ("top", "most", "edge"))
         following = Signal.like(top, name="next_top")
-        next_is_last = Mux(self.start, single, n_tiles.ahead)
-        m.d.comb += following.eq(Mux(self.start | tile_end, Mux(next_is_last, edge, most), top))
+        next_is_last = Mux(self._started, single, n_tiles.ahead)
+        m.d.comb += following.eq(Mux(self._started | tile_end, Mux(next_is_last, edge, most), top))
         with m.If(self.idle):
             m.d.sync += [most.eq(self.layer.n_groups - 1), edge.eq(self.layer.n_edge - 1)]
-        with m.If(self.start | row_end):
+        with m.If(self._started | row_end):
             m.d.sync += [tile_group.eq(0), end.eq(following == 0), top.eq(following)]
         with m.Elif(self.beat):
             m.d.sync += [tile_group.eq(tile_group + 1), end.eq(tile_group + 1 == top)]
@@ -237,7 +239,7 @@ class Drain(wiring.Component):
         """Count the rows of a pool, from the end of one row to that of the next; return the way down to the next."""
         turns = Turns.of(self.layer.pool).latched(m, self.idle, "pool")
         pitch = Signal.like(layer.destination_pitch, name="pitch", reset_less=True)
-        with m.If(self.start):
+        with m.If(self._started):
             m.d.sync += [*pool.begin(turns), first.eq(1), pitch.eq(Mux(turns.single, layer.destination_pitch, 0))]
         with m.Elif(self.freed):
             m.d.sync += [*pool.step(turns), first.eq(pool.last), pitch.eq(Mux(pool.ahead, layer.destination_pitch, 0))]

@@ -18,7 +18,7 @@ from celosia.hw.systolic.layer import Mode
 from celosia.hw.systolic.loader import WeightLoader
 from celosia.hw.systolic.packing import Packing
 from celosia.hw.systolic.ring import WeightRing
-from celosia.hw.systolic.timing import HAZARD_CYCLES, WINDOW_CYCLES, sum_cycles
+from celosia.hw.systolic.timing import HAZARD_CYCLES, ROW_CYCLES, WINDOW_CYCLES, sum_cycles
 from celosia.hw.timing import READ_LATENCY
 
 
@@ -47,11 +47,12 @@ class SystolicEngine(EngineComponent):
 
         looked_ahead = Signal()
         look_ahead = Signal()
+        feed = Signal(attrs={"keep": 1})  # `layer_take` for the feeder alone, as each reaches far
         m.d.comb += [
             loader.layer.eq(self.layer),
             feeder.layer.eq(self.layer),
             drain.layer.eq(self.layer),
-            feeder.start.eq(self.layer_take),
+            feeder.start.eq(feed),
             drain.start.eq(self.layer_take),
             feeder.idle.eq(~self.active),
             drain.idle.eq(~self.active),
@@ -62,10 +63,8 @@ class SystolicEngine(EngineComponent):
         sees = self.layer_valid & ~self.layer_take
         seen = looked_ahead | loader.start
         m.d.comb += look_ahead.eq(sees & ~seen & loader.idle)
-        m.d.sync += [
-            loader.start.eq(look_ahead),
-            self.layer_take.eq(sees & self.layer_ready & ~self.active & (seen | look_ahead)),
-        ]
+        take = sees & self.layer_ready & ~self.active & (seen | look_ahead)
+        m.d.sync += [loader.start.eq(look_ahead), self.layer_take.eq(take), feed.eq(take)]
         with m.If(self.layer_take):
             m.d.sync += [looked_ahead.eq(0), self.active.eq(1)]
         with m.Elif(loader.start):
@@ -90,16 +89,17 @@ class SystolicEngine(EngineComponent):
     def _connect_ring(self, m: Module, ring: WeightRing) -> None:
         connect(m, flipped(self.i_weights), ring.i)
         connect(m, ring.write, flipped(self.weights_write))
-        m.d.comb += [ring.start.eq(self.start), ring.running.eq(self.running), ring.base.eq(self.ring_base)]
+        m.d.comb += [ring.running.eq(self.running), ring.base.eq(self.ring_base)]
 
     def _connect_memories(
         self, m: Module, loader: WeightLoader, ring: WeightRing, feeder: ActivationFeeder, drain: Drain
     ) -> None:
         source_is_activations = Signal()
+        row = Mux(loader.streams, ring.read_address, loader.address)
         with m.If(~self.active):
             m.d.sync += source_is_activations.eq(self.layer.source_is_activations)
         m.d.comb += [
-            self.weights.address.eq(Mux(loader.streams, ring.read_address, loader.address)),
+            self.weights.address.eq(delay(m, row, ROW_CYCLES, "row")),
             self.source.address.eq(feeder.address),
             self.source_is_activations.eq(source_is_activations),
             self.parameters.address.eq(drain.parameters.address),
@@ -123,7 +123,9 @@ class SystolicEngine(EngineComponent):
             packing.pad_value.eq(layer.pad_value),
             packing.pack.eq(layer.pack),
             array.activations.eq(packing.o),
-            array.weights.as_value().eq(delay(m, self.weights.data, WINDOW_CYCLES - READ_LATENCY, "weights")),
+            array.weights.as_value().eq(
+                delay(m, self.weights.data, WINDOW_CYCLES - READ_LATENCY - ROW_CYCLES, "weights")
+            ),
             array.shift.eq(delay(m, loader.shift, WINDOW_CYCLES, "shift", reset=True)),
             array.swap.eq(delay(m, feeder.swap, WINDOW_CYCLES, "swap", reset=True)),
         ]

@@ -7,10 +7,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.countdown import Countdown, Turns
 from celosia.hw.memory import address_width
 from celosia.hw.pipeline import latch, struct_of
 from celosia.hw.systolic.accumulator import accumulate_port
-from celosia.hw.systolic.countdown import Countdown, Turns
 from celosia.hw.systolic.layer import Mode, layer_fields
 from celosia.hw.systolic.timing import HAZARD_CYCLES
 from celosia.hw.systolic.walks import KernelWalk, PixelWalk

@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.countdown import Countdown, Turns
 from celosia.hw.pipeline import latch, struct_of
-from celosia.hw.systolic.countdown import Countdown, Turns
 from celosia.hw.systolic.layer import Mode, layer_fields
 
 
@@ -69,6 +69,7 @@ class WeightLoader(wiring.Component):
         rows = Countdown(len(self.layer.k_edge), "rows")
         want = Signal()
         supplied = Signal()
+        steps = Signal()  # shifts, if the loader is active: what is counted matters only then
         completes = Signal()  # the tile, if the array has a place for its last row
         tile_end = Signal()
         n_end = Signal()
@@ -79,15 +80,16 @@ class WeightLoader(wiring.Component):
             self.idle.eq(~active),
             supplied.eq(active & (~layer.weights_stream | self.ring_available)),
             want.eq(~self.full | self.swap),
-            self.shift.eq(want & supplied),
+            steps.eq(want & (~layer.weights_stream | self.ring_available)),
+            self.shift.eq(active & steps),
             self.take.eq(self.shift & layer.weights_stream),
             self.streams.eq(layer.weights_stream),
             self.starved.eq(active & want & ~supplied),
             completes.eq(supplied & rows.last),
             self.full_next.eq(completes | (self.full & ~self.swap)),
-            tile_end.eq(self.shift & rows.last),
-            n_end.eq(self.shift & (rows.last & k_tiles.last)),
-            block_end.eq(self.shift & (rows.last & k_tiles.last & n_tiles.last)),
+            tile_end.eq(steps & rows.last),
+            n_end.eq(steps & (rows.last & k_tiles.last)),
+            block_end.eq(steps & (rows.last & k_tiles.last & n_tiles.last)),
             end.eq(self.shift & (rows.last & k_tiles.last & n_tiles.last & blocks.last)),
         ]
         m.d.sync += self.full.eq(self.full_next)
@@ -101,7 +103,7 @@ class WeightLoader(wiring.Component):
                 *rows.begin(turns["k_rows"].unless(turns["k_tiles"].single, turns["k_edge"])),
                 self.address.eq(layer.weights),
             ]
-        with m.Elif(self.shift):
+        with m.Elif(steps):
             m.d.sync += [self.address.eq(self.address + 1), *rows.step()]
             with m.If(tile_end):
                 m.d.sync += [

@@ -7,18 +7,19 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.memory import address_width, write_port
+from celosia.hw.pipeline import delay
 from celosia.hw.protocol import RUN_FIELDS
 
 
 class WeightRing(wiring.Component):
     """Turns the weight memory from `base` up into a ring that streamed weights pass through.
 
-    A word is `available` in the cycle after it was accepted; `take`, in the cycle in which `read_address` is read,
-    frees its place and moves `read_address` on. With `base` at the memory's depth there is no ring.
+    A word is `available` in the cycle after it was accepted, and written then; `take`, in the cycle before the one in
+    which `read_address` is read, frees its place and moves `read_address` on. With `base` at the memory's depth there
+    is no ring. While nothing is `running` it is emptied; `base` is then that of the next run from the last cycle on.
     """
 
     i: stream.Interface
-    start: Signal
     running: Signal
     base: Signal
     write: Any
@@ -31,7 +32,6 @@ class WeightRing(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(width)),
-                "start": In(1),
                 "running": In(1),
                 "base": In(RUN_FIELDS["ring_base"]),
                 "write": Out(write_port(width, depth)),
@@ -51,9 +51,9 @@ class WeightRing(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(self.running & has_room),
             accept.eq(self.i.valid & self.i.ready),
-            self.write.enable.eq(accept),
-            self.write.address.eq(write_address),
-            self.write.data.eq(self.i.payload),
+            self.write.enable.eq(delay(m, accept, 1, "accepted", reset=True)),
+            self.write.address.eq(delay(m, write_address, 1, "accepted_address")),
+            self.write.data.eq(delay(m, self.i.payload, 1, "accepted_word")),
         ]
         m.d.sync += [
             waiting.eq(waiting + _change(accept, self.take, waiting)),
@@ -64,7 +64,7 @@ class WeightRing(wiring.Component):
         for moves, address in ((accept, write_address), (self.take, self.read_address)):
             with m.If(moves):
                 m.d.sync += address.eq(Mux(address == self.depth - 1, self.base, address + 1))
-        with m.If(self.start):
+        with m.If(~self.running):
             m.d.sync += [
                 waiting.eq(0),
                 self.available.eq(0),

@@ -26,6 +26,9 @@ WINDOW_CYCLES = PLACE_CYCLES + READ_LATENCY + 1
 LOOKUP_CYCLES = READ_LATENCY
 """From an activation at its lane to its entry at the accumulator below."""
 
+ROW_CYCLES = 1
+"""From the issue of a row of weights to its address at the memory."""
+
 POOL_CYCLES = 1
 """From a requantized activation to the greatest of its pool."""
 

@@ -10,8 +10,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.countdown import Countdown, Turns
 from celosia.hw.pipeline import delay, latch, struct_of
-from celosia.hw.systolic.countdown import Countdown, Turns
 from celosia.hw.systolic.layer import SIDE_WIDTH, layer_fields
 
 LOOPS = ("pool_cols", "pool_rows", "line")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from celosia.hw.binary.config import BinaryConfig
-from celosia.hw.binary.timing import FILL_CYCLES, POST_CYCLES, WINDOW_CYCLES, capture_cycles
+from celosia.hw.binary.timing import FILL_CYCLES, LOADED_CYCLES, POST_CYCLES, WINDOW_CYCLES, capture_cycles
 from celosia.hw.config import AcceleratorConfig
 from celosia.sim.cycles.load import load_raw
 from celosia.sim.cycles.model import Source
@@ -16,6 +16,8 @@ from celosia.sim.cycles.model import Source
 
 class EngineTimes:
     """Follows the engine from step to step."""
+
+    take_cycles = 0  # from the cycle in which nothing is in the way of a step to the one in which it is taken
 
     def __init__(self, config: AcceleratorConfig, ring_base: int, weights: Source) -> None:  # noqa: ARG002
         assert isinstance(config.engine, BinaryConfig)
@@ -46,7 +48,7 @@ class EngineTimes:
             start = max(offered, self._loaded) if step["load_ahead"] else take
             self._loaded = load_raw(words, start, self._weights).idle
         ready = take + 1 + FILL_CYCLES
-        first = max(ready, self._loaded) if words else ready
+        first = max(ready, self._loaded + LOADED_CYCLES) if words else ready
         last, beats = self._beats(step, first, take)
         drained = step["groups_edge"] * self._steps(step) + capture_cycles(self.engine) - 1 + POST_CYCLES
         done = last + drained + (0 if step["raw"] else step["output_planes"] - 1)

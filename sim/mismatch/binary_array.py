@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from celosia.hw.binary.feeder import PAD_CYCLES
 from celosia.hw.binary.timing import OPERAND_CYCLES
 from celosia.sim.mismatch.binary_operands import ARRAY_AHEAD, activation_stages, together, weight_stages
 from celosia.sim.mismatch.binary_output import POSITIONS, Beat, Output, Pass
@@ -113,8 +114,8 @@ class ArraySearch:
         """Yield a beat's controls, each from the feeder to the PE."""
         beat, entry, last = self.each.beats[index], self._entry(index), index == len(self.each.beats) - 1
         if self.output.fields["mute"]:
-            pad = self.window.at("engine.feeder.pad", entry - OPERAND_CYCLES + 1)
-            yield Stage("feeder", "padding", int(beat.outside), pad, entry - OPERAND_CYCLES + 1)
+            known = entry - OPERAND_CYCLES + PAD_CYCLES
+            yield Stage("feeder", "padding", int(beat.outside), self.window.at("engine.feeder.pad", known), known)
         yield from self._control("mute", int(beat.muted), entry, entry + self.levels - 1)
         wanted = {"add": True, "double": beat.double, "restart": last, "capture": last}
         for control, expected in wanted.items():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from celosia.hw.binary.drain import RESULT_CYCLES
+from celosia.hw.binary.pool import POOL_CYCLES
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.mismatch.binary_output import Output, Pass
 from celosia.sim.mismatch.binary_seen import Window
@@ -64,7 +65,7 @@ class DrainSearch:
         """Yield what the drain takes of a pass."""
         output, at = self.output, self.window.at
         width, total, correction = output.engine.accumulator_width, self.each.sums[-1], self.each.correction
-        yield Stage("control behind the array", "load of a sum,", 1, at(f"{DRAIN}.load", self.load), self.load)
+        yield Stage("control behind the array", "load of a sum,", 1, at(f"{DRAIN}.load", self.load - 1), self.load - 1)
         come, there = self.load + SUMS_BEHIND, self.first + SUMS_BEHIND
         actual = self.window.part("engine.array.totals", come, output.pe, width)
         yield Stage(f"captured total of PE {output.pe}", "sum", total, actual, come)
@@ -136,22 +137,24 @@ class DrainSearch:
         yield Stage("drain", "first pass of a window", int(first), at(f"{DRAIN}.pool.first", cycle), cycle)
         yield Stage("drain", "store of a maximum,", 1, at(f"{DRAIN}.pool.store", cycle), cycle)
         if output.engine.groups > 1:
-            actual = at(f"{DRAIN}.pool.group", cycle)
-            yield Stage("drain", "group that is pooled", output.group, actual, cycle)
+            actual = at(f"{DRAIN}.pool.group", cycle - 1)
+            yield Stage("drain", "group that is pooled", output.group, actual, cycle - 1)
         operands = right({"count": self.each.count})
         if not first:
             kept = self.window.part(f"{DRAIN}.pool.kept[{output.group}]", cycle, lane, width)
             operands |= right({"maximum before": before})
             yield Stage("pool store", "maximum before", before, kept, cycle)
         code = max(self.each.count, before)
-        actual = self.window.part(f"{DRAIN}.pool.o", cycle, lane, width)
-        yield Stage(f"maximum of lane {lane}", "maximum", code, actual, cycle, operands)
+        actual = self.window.part(f"{DRAIN}.pool.o", cycle + POOL_CYCLES, lane, width)
+        yield Stage(f"maximum of lane {lane}", "maximum", code, actual, cycle + POOL_CYCLES, operands)
         if not last:
             return
         operands = right({"maximum": code})
-        actual = self.window.part(f"{DRAIN}.gather.codes", cycle, lane, width)
-        yield Stage(f"flip of lane {lane}", "code", output.code, actual, cycle, operands)
-        yield Stage("drain", "take of a code,", 1, at(f"{DRAIN}.gather.take", cycle), cycle)
+        actual = self.window.part(f"{DRAIN}.gather.codes", cycle + POOL_CYCLES, lane, width)
+        yield Stage(f"flip of lane {lane}", "code", output.code, actual, cycle + POOL_CYCLES, operands)
+        yield Stage(
+            "drain", "take of a code,", 1, at(f"{DRAIN}.gather.take", cycle + POOL_CYCLES - 1), cycle + POOL_CYCLES - 1
+        )
 
     def _raw(self) -> Iterator[Stage]:
         """Yield what a sum without thresholds passes."""
@@ -160,7 +163,7 @@ class DrainSearch:
             step = self.first + output.lane * engine.result_words + part
             if part == 0:
                 yield from self._result(0, step)
-            cycle = step + RESULT_CYCLES + 1
+            cycle = step + RESULT_CYCLES + POOL_CYCLES + 1
             operands = right(
                 {
                     "result": self.each.results[0],
@@ -173,4 +176,4 @@ class DrainSearch:
             operands = right({"sum of products": output.code})
             actual = at(f"{DRAIN}.gather.word", cycle)
             yield Stage("words of sums", f"word {part} of the sum", wanted, actual, cycle, operands)
-            yield Stage("drain", "take of a word,", 1, at(f"{DRAIN}.gather.take_raw", cycle), cycle)
+            yield Stage("drain", "take of a word,", 1, at(f"{DRAIN}.gather.take_raw", cycle - 1), cycle - 1)

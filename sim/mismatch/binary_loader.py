@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from celosia.hw.binary.timing import LOADED_CYCLES
 from celosia.sim.mismatch.binary_output import Output
 from celosia.sim.mismatch.binary_place import step_beats
 from celosia.sim.mismatch.report import Bits
@@ -57,7 +58,7 @@ class _Write(NamedTuple):
 
 
 def _load(output: Output) -> tuple[int, bool, list[_Write]]:
-    """Return the first beat of the output's step, whether the loader was idle by then, and its writes for the step.
+    """Return the first beat of the output's step, whether the loader was idle in time, and its writes for the step.
 
     They are the last ones before that: the loader takes a step when the one before has been taken, which is when all
     beats of the one before that have been sent.
@@ -72,4 +73,4 @@ def _load(output: Output) -> tuple[int, bool, list[_Write]]:
     writes = [cycle for cycle in range(start, first) if waves.at(WRITE[0], cycle)]
     of_step = writes[-int(output.fields["load_words"]) :]
     told = [_Write(cycle, *(waves.at(name, cycle) for name in (*WRITE[1:], OFFERED))) for cycle in of_step]
-    return first, bool(waves.at(IDLE, first)), told
+    return first, bool(waves.at(IDLE, first - LOADED_CYCLES)), told

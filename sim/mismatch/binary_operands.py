@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from celosia.hw.binary.array import PES_TOGETHER
+from celosia.hw.binary.feeder import PAD_CYCLES, WEIGHTS_CYCLES
 from celosia.hw.binary.timing import OPERAND_CYCLES
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.mismatch.binary_loader import loaded
@@ -33,7 +34,7 @@ def activation_stages(window: Window, beat: Beat, number: int, cycle: int) -> It
         Number of the beat in the run, and its cycle.
     """
     output, at, simd = window.output, window.at, window.output.engine.simd
-    yield Stage("feeder", "padding", int(beat.outside), at("engine.feeder.pad", cycle + 1), cycle + 1)
+    yield Stage("feeder", "padding", int(beat.outside), at("engine.feeder.pad", cycle + PAD_CYCLES), cycle + PAD_CYCLES)
     if not beat.outside:
         yield from _read(window, beat, number, cycle)
     yield Stage("feeder", "inversion", int(beat.inverted), at("engine.feeder.inverted", cycle), cycle)
@@ -66,7 +67,8 @@ def _read(window: Window, beat: Beat, number: int, cycle: int) -> Iterator[Stage
 def weight_stages(window: Window, beat: Beat, number: int, cycle: int) -> Iterator[Stage]:
     """Yield what the weights of a beat pass, from the feeder to the PE; parameters as for the activations."""
     output, simd, address = window.output, window.output.engine.simd, beat.weights_address
-    yield Stage("feeder", "address of the weights", address, window.at("engine.feeder.weights", cycle), cycle)
+    sent = cycle + WEIGHTS_CYCLES
+    yield Stage("feeder", "address of the weights", address, window.at("engine.feeder.weights", sent), sent)
     arrives = cycle + OPERAND_CYCLES
     asked = window.at("engine.weights__address", arrives - READ_LATENCY)
     yield Stage("address on its way to the weights", "address", address, asked, arrives - READ_LATENCY)

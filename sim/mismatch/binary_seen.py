@@ -1,6 +1,7 @@
 """What is seen of the binary engine while it works on an output: waveforms, and the cycles of its beats."""
 
 from celosia.hw.binary.drain import RESULT_CYCLES
+from celosia.hw.binary.pool import POOL_CYCLES
 from celosia.hw.binary.timing import OPERAND_CYCLES, array_latency
 from celosia.sim.mismatch.binary_output import Output, Pass, integer_of_word
 from celosia.sim.mismatch.report import Fault
@@ -32,7 +33,15 @@ class Window:
         first, last = output.passes[0].first_beat, self._last_beat
         cycles = self.run.replay.cycles_of([first, last])
         start = max(cycles[0], 1)
-        stop = cycles[1] + self.load_cycles + self.drain_cycles + RESULT_CYCLES + 2 * output.engine.output_width + 4
+        stop = (
+            cycles[1]
+            + self.load_cycles
+            + self.drain_cycles
+            + RESULT_CYCLES
+            + POOL_CYCLES
+            + 2 * output.engine.output_width
+            + 4
+        )
         self.waves: Waves = self.run.replay.record([BEAT], (start, stop), names)
         beats = [cycle for cycle in range(start, self.waves.stop) if self.waves.at(BEAT, cycle)]
         self.cycles = dict(zip(range(first, last + 1), beats, strict=False))
@@ -74,7 +83,9 @@ class Window:
     def completion(self) -> int:
         """Return the cycle in which the gatherer has all of the output's word."""
         _, group = self.output.completing
-        return self.cycles[self._last_beat] + self.load_cycles + (group + 1) * self.steps + RESULT_CYCLES + 1
+        return (
+            self.cycles[self._last_beat] + self.load_cycles + (group + 1) * self.steps + RESULT_CYCLES + POOL_CYCLES + 1
+        )
 
     def at(self, name: str, cycle: int, *, signed: bool = False) -> Seen:
         """Return what a signal held."""

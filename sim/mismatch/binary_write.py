@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from celosia.hw.binary.drain import RESULT_CYCLES
+from celosia.hw.binary.pool import POOL_CYCLES
 from celosia.sim.mismatch.binary_output import Output
 from celosia.sim.mismatch.binary_place import step_beats
 from celosia.sim.mismatch.binary_seen import Window
@@ -19,7 +20,7 @@ def names(output: Output) -> list[str]:
     return [
         *(f"{part}__{port}" for part in (f"{GATHER}.write", f"{output.run.memory}.write") for port in PORTS),
         *(f"{GATHER}.plane_{bit}" for bit in planes),
-        *(f"{GATHER}.{name}" for name in ("complete", "raw_word")),
+        *(f"{GATHER}.{name}" for name in ("complete",)),
     ]
 
 
@@ -72,8 +73,8 @@ class WriteSearch:
         """Return the cycle in which the gatherer takes the output, or a word of it."""
         output, steps = self.output, self.window.steps
         if output.is_raw:
-            return self.first + output.lane * output.engine.result_words + part + RESULT_CYCLES + 1
-        return self.first + steps + RESULT_CYCLES
+            return self.first + output.lane * output.engine.result_words + part + RESULT_CYCLES + POOL_CYCLES + 1
+        return self.first + steps + RESULT_CYCLES + POOL_CYCLES
 
     def _gathered(self) -> Iterator[Stage]:
         """Yield what a code passes."""
@@ -94,7 +95,7 @@ class WriteSearch:
         """Yield what the words of a sum pass."""
         for part in range(self._planes):
             cycle = self._cycle(part)
-            word = self.window.at(f"{GATHER}.raw_word", cycle)
+            word = self.window.at(f"{GATHER}.plane_0", cycle)
             yield Stage("gatherer", f"word {part} of the sum", self._bits(part), word, cycle)
             yield from self._written(part, word)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from celosia.hw.counters import CycleCounters
 from celosia.sim.core import CoreSimulator, Stalls
 from celosia.sim.rtl import Model, SimulationError
 from celosia.sim.vcd import Waves, join_waves, read_waves
 
 CHUNK = 256  # cycles between two notes of how far the run is
-COUNTERS_BEHIND = 2  # cycles from a cycle to the counters that include it
+COUNTERS_BEHIND = CycleCounters.LATENCY  # cycles from a cycle to the counters that include it
 LONGEST_SPAN = 4096  # cycles in one waveform file
 RECORD_SPAN = 512  # cycles in each file of a record
 

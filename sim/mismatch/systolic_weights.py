@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from celosia.hw.systolic.timing import WINDOW_CYCLES
+from celosia.hw.systolic.timing import ROW_CYCLES, WINDOW_CYCLES
 from celosia.hw.timing import READ_LATENCY
 from celosia.sim.mismatch.stage import Stage, first_wrong
 from celosia.sim.mismatch.systolic_output import Output
@@ -40,12 +40,12 @@ def _loaded(view: View, output: Output, k_tile: int, row: int, shifts: list[int]
     number = tile.loaded - 1 - row  # the first one that comes ends in the last row
     at, width, column = shifts[number], engine.weight_width, output.column
     address, expected = tile.first_word + number, int(tile.weights[row, column])
-    found = view.at("engine.weights__address", at)
+    found = view.at("engine.weights__address", at + ROW_CYCLES)
     if not stream:
-        yield Stage("weight loader", "address of the weights", address, found, at)
+        yield Stage("weight loader", "address of the weights", address, found, at + ROW_CYCLES)
     place = f"ring of streamed weights, word {found}" if stream else f"weights memory, word {address}"
     for name, where, cycle in (
-        ("engine.weights__data", f"{place}, lane {column}", at + READ_LATENCY),
+        ("engine.weights__data", f"{place}, lane {column}", at + ROW_CYCLES + READ_LATENCY),
         ("engine.array.weights", f"weights into column {column}", at + WINDOW_CYCLES),
     ):
         yield Stage(where, "weight", expected, view.part(name, cycle, column, width, signed=True), cycle)

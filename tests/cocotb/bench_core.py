@@ -80,7 +80,8 @@ async def streams(dut, case):
     np.testing.assert_array_equal(program.unpack_outputs(words, len(x)), golden, err_msg=about)
     assert not any(source.left for source in sources.values()), about
     counters = int(dut.cause_cycles.value)
-    causes = {name: counters >> (48 * index) & (2**48 - 1) for index, name in enumerate(config.causes)}
+    width = config.counter_width
+    causes = {name: counters >> (width * index) & ((1 << width) - 1) for index, name in enumerate(config.causes)}
     open_gates = {name: np.array([*gate.open[first[name] :], True]) for name, gate in gates.items()}
     cycles = predict(config, [step.fields for step in program.steps], run, **open_gates)
     assert causes == cycles.causes, about

@@ -16,7 +16,10 @@ from celosia.hw.registry import ENGINES
 from celosia.hw.systolic.config import SystolicConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["demo", "run", "compress", "schedule", "simulate", "conformance", "generate", "list"]
+COMMANDS = [
+    *("demo", "run", "compress", "schedule", "simulate", "conformance", "generate"),
+    *("device", "build", "program", "boards", "list"),
+]
 
 
 def test_commands():

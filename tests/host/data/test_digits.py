@@ -6,7 +6,7 @@ import pytest
 from celosia.host import data
 from celosia.host.compress import Compression, compress
 from celosia.host.compression_report import compression_report
-from celosia.host.data import binary_network, digits_network, lenet_network, load_digits
+from celosia.host.data import binary_network, digits_network, lenet_network, load_digits, tiny_network
 from celosia.host.models.binary import BinaryDense
 from celosia.host.quantize import Quantization, quantize
 from celosia.sim.golden import binary as golden
@@ -109,6 +109,17 @@ def test_the_binarized_network():
         values = golden.run_layer(layer, values)
         assert np.mean([len(np.unique(column)) > 1 for column in values.T]) > 0.9, "few outputs are constant"
     assert (network.dequantize_output(values).argmax(axis=1) == labels).sum() == 440
+
+
+def test_tiny_network():
+    images, labels = load_digits()
+    network = tiny_network()
+    assert [layer.weights.shape for layer in network.layers] == [(64, 128), (128, 128), (128, 10)]
+    assert [layer.input_dtype for layer in network.layers] == ["uint1", "bipolar", "bipolar"]
+    values = network.quantize_input(images)
+    for layer in network.layers:
+        values = golden.run_layer(layer, values)
+    assert (network.dequantize_output(values).argmax(axis=1) == labels).sum() == 413
 
 
 def test_the_binarized_network_is_a_small_file():

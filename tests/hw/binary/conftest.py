@@ -4,16 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from amaranth.hdl import Elaboratable, Fragment, Module, Signal
+from amaranth.hdl import Cat, Elaboratable, Fragment, Module, Signal
 
 import celosia.hw.binary.chain
+import celosia.hw.binary.lut
 import celosia.hw.unmerged
 from celosia.boards.devices import DEVICES
 from celosia.boards.platform import OutOfContextPlatform
 
 
 class Cell(Elaboratable):
-    """A carry cell or a flip-flop of ECP5, given as an instance is (FPGA-TN-02198)."""
+    """A carry cell, lookup table or flip-flop of ECP5, given as an instance is (FPGA-TN-02198)."""
 
     def __init__(self, kind: str, **arguments: Any) -> None:
         self.kind, self.arguments = kind, arguments
@@ -24,6 +25,11 @@ class Cell(Elaboratable):
             register = Signal(reset_less=True)
             m.d.sync += register.eq(self.arguments["i_DI"])
             m.d.comb += self.arguments["o_Q"].eq(register)
+            return m
+        if self.kind == "LUT4":
+            number = Signal(4)
+            m.d.comb += number.eq(Cat(self.arguments[f"i_{pin}"] for pin in "ABCD"))
+            m.d.comb += self.arguments["o_Z"].eq(self.arguments["p_INIT"] >> number)
             return m
         assert self.kind == "CCU2C"
         carry = self.arguments["i_CIN"]
@@ -48,6 +54,7 @@ class Cell(Elaboratable):
 def on_ecp5(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Fragment]:
     """Return what elaborates a component as for an ECP5, with cells that can be simulated."""
     monkeypatch.setattr(celosia.hw.binary.chain, "Instance", Cell)
+    monkeypatch.setattr(celosia.hw.binary.lut, "Instance", Cell)
     monkeypatch.setattr(celosia.hw.unmerged, "Instance", Cell)
     platform = OutOfContextPlatform(DEVICES["ecp5-85f"])
 

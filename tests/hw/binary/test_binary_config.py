@@ -16,6 +16,8 @@ RANGES = {
     "activation_width": (1, 8),
     "accumulator_width": (4, 32),  # of the 8 lanes below: 4 bits count them
     "output_width": (1, 8),
+    "side_width": (2, 13),
+    "loop_width": (4, 16),
     "post_lanes": (1, 8),
 }
 
@@ -160,7 +162,7 @@ def test_fields_hold_what_they_have_to(pes):
         "output_planes": 8,
         "output_flip": 255,
         "raw_shift": 2,
-        "load_words": (1 << 24) - 1,
+        "load_words": 300,
     }
     for name, value in largest.items():
         low, high = fields[name].range
@@ -185,6 +187,8 @@ def test_every_value_changes_the_hash():
         "activation_width": 7,
         "accumulator_width": 17,
         "output_width": 5,
+        "side_width": 5,
+        "loop_width": 8,
         "post_lanes": 1,  # what None means here, but not the same config
     }
     assert changes.keys() == base.to_json()["binary"].keys()

@@ -12,9 +12,10 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.config import AcceleratorConfig
-from celosia.hw.core_port import core_port
+from celosia.hw.core_port import HOST_READ_LATENCY, core_port
 from celosia.hw.link.commands import CommandProcessor
 from celosia.hw.link.packets import link_stream
+from celosia.hw.pipeline import delay
 from celosia.hw.protocol import (
     REQUEST_MAGIC,
     RUN_WORDS,
@@ -110,12 +111,10 @@ class EchoCore(wiring.Component):
 
     def _memories(self, m: Module, stored: Signal, ring: Signal) -> None:
         host = self.host
-        chosen = [Signal(3, name=f"chosen_{index}") for index in range(3)]
-        m.d.sync += [late.eq(early) for late, early in zip(chosen, [host.host_memory, *chosen], strict=False)]
+        chosen = delay(m, host.host_memory, HOST_READ_LATENCY, "chosen")
         for spec in self.config.memories:
             m.submodules[f"{spec.name}_memory"] = memory = Memory(shape=spec.width, depth=spec.depth, init=[])
             write, read = memory.write_port(), memory.read_port()
-            first, second = Signal(spec.width), Signal(spec.width)
             is_ring = stored if spec.name == "weights" else 0
             m.d.comb += [
                 read.addr.eq(host.host_address),
@@ -123,9 +122,9 @@ class EchoCore(wiring.Component):
                 write.data.eq(Mux(is_ring, host.i_weights.payload, host.host_write_data)),
                 write.en.eq(is_ring | (host.host_write_enable & (host.host_memory == spec.id))),
             ]
-            m.d.sync += [first.eq(read.data), second.eq(first)]
-            with m.If(chosen[2] == spec.id):
-                m.d.comb += host.host_read_data.eq(second)
+            word = delay(m, read.data, HOST_READ_LATENCY - 1, f"{spec.name}_word")
+            with m.If(chosen == spec.id):
+                m.d.comb += host.host_read_data.eq(word)
 
 
 class Top(wiring.Component):

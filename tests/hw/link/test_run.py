@@ -66,10 +66,11 @@ def test_weights_go_to_the_ring(link, packets, link_config, layers):
     ("parameters", "status"),
     [
         ({}, StatusCode.OK),
-        ({"program": 63, "layers": 65535, "input_words": 32, "output_words": 32, "ring_base": 40}, StatusCode.OK),
+        ({"program": 63, "layers": 64, "input_words": 32, "output_words": 32, "ring_base": 40}, StatusCode.OK),
         ({"config_hash": "0123456789abcdef"}, StatusCode.CONFIG),
         ({"program": 64}, StatusCode.PARAMETER),
         ({"layers": 0}, StatusCode.PARAMETER),
+        ({"layers": 65}, StatusCode.PARAMETER),
         ({"iterations": 0}, StatusCode.PARAMETER),
         ({"input_words": 33}, StatusCode.PARAMETER),
         ({"output_words": 33}, StatusCode.PARAMETER),

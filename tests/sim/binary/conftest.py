@@ -193,6 +193,7 @@ class Bench:
         """Run a loaded program on inputs that are in their memory, as soon as the core is ready, without a reset."""
         core = self._promise.core(program.config)
         assert len(x) == program.vectors
+        core.sim.run(1)  # of an abort, maybe
         assert core.sim.get("ready")
         parameters = program.run_parameters(1, stream=False)
         packed = offset = 0
@@ -201,6 +202,7 @@ class Bench:
             offset += width
         core.sim.set("run", packed)
         if program.weight_stream is not None:
+            core.sim.stall("i_weights", 0)  # whatever ran before
             core.sim.send("i_weights", program.weight_stream)
         core.sim.set("run_start", 1)
         core.sim.run(1)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 
 from celosia.hw import core as core_module
@@ -14,6 +14,7 @@ from celosia.hw.binary import array as array_module
 from celosia.hw.binary import drain as drain_module
 from celosia.hw.binary import engine as engine_module
 from celosia.hw.binary import feeder as feeder_module
+from celosia.hw.binary import pool as pool_module
 from celosia.hw.binary.array import BinaryArray
 from celosia.hw.binary.chain import Addition, Bit, Differs
 from celosia.hw.binary.config import BinaryConfig
@@ -22,13 +23,14 @@ from celosia.hw.binary.feeder import Feeder
 from celosia.hw.binary.gather import Gather
 from celosia.hw.binary.loader import WeightLoader
 from celosia.hw.binary.pe import BinaryPe
+from celosia.hw.binary.pool import POOL_CYCLES, PoolStore
+from celosia.hw.binary.timing import LEAST_DRAIN_CYCLES
 from celosia.hw.binary.tree import count_tree
 from celosia.hw.binary.windows import WindowWalk
 from celosia.hw.buffers import InputFiller, ResultSender
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.memory import Scratchpad
 from celosia.hw.pipeline import delay
-from celosia.hw.post.pool import PoolStore
 
 
 def changed(addition: Addition, **changes: Any) -> Addition:
@@ -102,10 +104,10 @@ class SumsOfOthers(Drain):
 class SwapsLanes(Gather):
     """A gatherer that puts the codes of a group the other way round."""
 
-    def _planes(self, m: Module, group: Signal) -> list[Signal]:
+    def _planes(self, m: Module, place: Signal, platform: object) -> list[Signal]:
         given, lanes = self.codes, self.engine.resolved_post_lanes
         object.__setattr__(self, "codes", [given[lane] for lane in reversed(range(lanes))])
-        planes = super()._planes(m, group)
+        planes = super()._planes(m, place, platform)
         object.__setattr__(self, "codes", given)
         return planes
 
@@ -113,8 +115,8 @@ class SwapsLanes(Gather):
 class SwapsPlanes(Gather):
     """A gatherer that writes the least significant plane first."""
 
-    def _planes(self, m: Module, group: Signal) -> list[Signal]:
-        return super()._planes(m, group)[::-1]
+    def _planes(self, m: Module, place: Signal, platform: object) -> list[Signal]:
+        return super()._planes(m, place, platform)[::-1]
 
 
 # -- how a part is broken --
@@ -202,10 +204,14 @@ def flipped(array: Any) -> Any:
     return array.module.submodules[f"pe_{array.pe}"].weights.eq(weights ^ 2)
 
 
-def smallest(store: Any) -> Any:
-    """Keep the smaller one in lane 0."""
-    before = store.module.submodules.kept.read_ports[0].data[0]
-    return store.o[0].eq(Mux(store.first | (store.i[0] < before), store.i[0], before))
+def smallest() -> Break:
+    """Return what has lane 0 keep the smaller one."""
+    made = itertools.count()
+
+    def broken(a: Value, b: Value) -> Value:
+        return a < b if next(made) == 0 else a > b
+
+    return lambda patch, _: patch.setattr(pool_module, "_exceeds", broken)
 
 
 NO_DOUBLE = having(BinaryArray, lambda array: array.module.submodules[f"pe_{array.pe}"].double.eq(0))
@@ -217,11 +223,16 @@ ONE_CHUNK = around(Feeder, lambda feeder: feeder.inner.layer.chunks.eq(1))
 NO_BLOCK = around(Feeder, lambda feeder: feeder.inner.blocked.eq(0))
 NO_HOLD = around(
     Feeder,
-    lambda feeder: [feeder.inner.layer[name].eq(2) for name in ("drain_cycles", "drain_cycles_edge")],
+    lambda feeder: [feeder.inner.layer[name].eq(LEAST_DRAIN_CYCLES) for name in ("drain_cycles", "drain_cycles_edge")],
 )
 ONE_COLUMN = around(WindowWalk, lambda walk: walk.inner.layer.pool_col_step.eq(0))
 NO_ODD_PARAMETERS = having(Drain, lambda drain: drain.parameters.address[0].eq(0))
-ONE_PASS = having(PoolStore, lambda store: store.module.submodules.kept.write_ports[0].en.eq(store.store & store.first))
+ONE_PASS = having(
+    PoolStore,
+    lambda store: store.module.submodules.kept.write_ports[0].en.eq(
+        delay(store.module, store.store & store.first, POOL_CYCLES, "first_store")
+    ),
+)
 NO_ODD_WORDS = having(Gather, lambda gather: gather.write.address[0].eq(0))
 ONE_TOO_FAR = around(WeightLoader, lambda loader: loader.inner.address.eq(loader.address + 1))
 LOSES_A_WEIGHT = having(WeightLoader, lambda loader: loader.write.data[1].eq(0))
@@ -255,7 +266,7 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "parameters memory": (memory("parameters"), "parameters memory"),
     "threshold": (part(engine_module, CountsMore), "threshold counter of lane"),
     "shift": (part(engine_module, NeverShifts), "shifter of sums"),
-    "maximum": (part(drain_module, having(PoolStore, smallest)), "maximum of lane 0"),
+    "maximum": (smallest(), "maximum of lane 0"),
     "pool": (part(drain_module, ONE_PASS), "pool store"),
     "gathered bit": (part(drain_module, SwapsLanes), "gatherer"),
     "planes": (part(drain_module, SwapsPlanes), "gatherer"),

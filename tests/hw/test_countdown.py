@@ -4,7 +4,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from celosia.hw.systolic.countdown import Countdown, Turns
+from celosia.hw.countdown import Countdown, Turns
 
 
 class Loop(wiring.Component):
