@@ -183,7 +183,7 @@ class FramedTransport:
             if isinstance(found, str):
                 failures += SILENCE_COST if isinstance(frame, _Silence) else 1
                 self._give_up(window, failures, found)
-                self._discard()
+                self._discard(window)
                 sent = done
             elif found is not None:
                 failures = 0
@@ -295,10 +295,16 @@ class FramedTransport:
         self.bytes_received += len(data)
         self._frames.extend(self._decoder.feed(data))
 
-    def _discard(self) -> None:
-        """Drop what arrives until the line is quiet; after more than any answers can be, it is only noise."""
+    def _discard(self, window: Sequence[Pending] = ()) -> None:
+        """Drop what arrives until the line is quiet; after more than any answers can be, it is only noise.
+
+        Quiet is a line on which nothing comes although all of `window` has had the time to arrive: what is sent while
+        the device still receives that would be a third packet, and its answer taken for one to what is sent again.
+        """
+        rate = self.port.byte_rate
+        quiet = QUIET + (sum(request.size for request in window) / rate if rate else 0.0)
         dropped = 0
-        while dropped < OUTSTANDING * LONGEST_FRAME and (data := self.port.read(QUIET)):
+        while dropped < OUTSTANDING * LONGEST_FRAME and (data := self.port.read(quiet)):
             dropped += len(data)
             self.bytes_received += len(data)
         self._frames.clear()

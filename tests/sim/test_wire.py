@@ -21,6 +21,8 @@ from celosia.sim.wire import Wire, byte_wire, serial_wire
 
 CONFIG = AcceleratorConfig(engine=SystolicConfig(rows=4, cols=4), weight_depth=4096)
 SLICE = 2000  # cycles in which an answer has begun to come if one comes at all
+SECOND = 100_000  # cycles
+UART_CYCLES = 40  # of a byte, at 4 for a bit
 
 
 class WirePort:
@@ -29,10 +31,11 @@ class WirePort:
     Time is simulated, too: a read waits for cycles, not for seconds.
     """
 
-    name, byte_rate = "the wire", None
+    name = "the wire"
 
-    def __init__(self, wire: Wire, rate: float = 0.0, seed: int = 1) -> None:
+    def __init__(self, wire: Wire, rate: float = 0.0, seed: int = 1, *, byte_cycles: int = 1) -> None:
         self.wire, self.rate = wire, rate
+        self.byte_rate = SECOND / byte_cycles
         self.damaged = 0
         self._rng = np.random.default_rng(seed)
 
@@ -40,7 +43,7 @@ class WirePort:
         self.wire.send(self._damage(data))
 
     def read(self, timeout: float) -> bytes:
-        for _ in range(round(timeout * 50) + 1):
+        for _ in range(round(timeout * SECOND / SLICE) + 1):
             self.wire.run(SLICE)
             data = self._damage(self.wire.receive())
             if data:
@@ -98,7 +101,7 @@ def test_a_million_bytes(rate):
 @pytest.mark.parametrize("rate", [1e-5, 1e-4, 1e-3])
 def test_a_million_bytes_through_uarts(rate):
     wire = serial_wire(CONFIG, clock_hz=48e6, baud=12e6)
-    with Device(FramedTransport(port := WirePort(wire, rate, seed=6))) as device:
+    with Device(FramedTransport(port := WirePort(wire, rate, seed=6, byte_cycles=UART_CYCLES))) as device:
         assert fill(device, 500_000, seed=7) * 2 >= 1_000_000
         port.wire.close()
     assert port.damaged > 0
@@ -161,7 +164,7 @@ def read_digits(engine: str, label: str, count: int) -> None:
     network, inputs = prepare(NETWORKS[engine][label](), images[:count], config, calibration=typical)
     config = fit_memories(network, config)
     wire = serial_wire(config, clock_hz=48e6, baud=12e6)
-    with Device(FramedTransport(WirePort(wire))) as device:
+    with Device(FramedTransport(WirePort(wire, byte_cycles=UART_CYCLES))) as device:
         outcome = run(network, inputs, DeviceMachine(device), reference)
     wire.close()
     assert outcome.bit_exact
