@@ -17,6 +17,6 @@ lint_off -rule DECLFILENAME
 lint_off -rule CMPCONST
 // Between two clocks, a reset that is synchronous to one of them sets the other's synchronizer at once.
 lint_off -rule SYNCASYNCNET
-// A name that is free in Verilog may be a keyword of C++, as that of a port that doubles a sum is; Verilator renames it.
+// A name that is free in Verilog may be a keyword of C++, as a port that doubles a sum has; Verilator renames it.
 lint_off -rule SYMRSVDWORD
 """
