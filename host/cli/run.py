@@ -131,6 +131,7 @@ def run_model(
         outcome = _execute(network, integers, chosen, simulated_part.value, golden_only)
     tensors = _check(outcome, integers) if check else []
     if output is not None:
+        network = outcome.program.network
         real = isinstance(read, FloatNetwork) or network.input_thresholds is not None
         kind = container(network.output_dtype)
         with replacing(output) as file:
