@@ -122,3 +122,30 @@ TINY = {
     ),
 }
 """iCE40HX8K: 7,680 logic cells, no multipliers, 32 block RAMs of 4 kbit."""
+
+MINIMAL = {
+    "binary": Design(
+        clock_mhz=24,
+        config=AcceleratorConfig(
+            engine=BinaryConfig(
+                pes=2,
+                simd=4,
+                activation_width=1,
+                accumulator_width=10,
+                output_width=1,
+                side_width=2,
+                loop_width=8,
+            ),
+            program_depth=64,
+            weight_depth=3328,
+            parameter_depth=280,
+            input_depth=64,
+            activation_depth=64,
+            output_depth=64,
+            packet_words=64,
+            watchdog_cycles=1 << 16,
+            counter_width=24,
+        ),
+    ),
+}
+"""iCE40UP5K: 5,280 logic cells, 30 block RAMs of 4 kbit."""

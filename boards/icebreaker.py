@@ -1,6 +1,7 @@
 """iCEBreaker (1BitSquared): iCE40UP5K with a USB serial port."""
 
 from celosia.boards.board import Board
+from celosia.boards.designs import MINIMAL
 from celosia.boards.devices import find_device
 
 BOARDS = (
@@ -14,7 +15,7 @@ BOARDS = (
         clock_pad=True,
         serial="USB connector, FT2232H: pins 6 (rx), 9 (tx)",
         leds={"alive": ("led", 1), "error": ("led", 0)},
-        designs={},
+        designs=MINIMAL,
         program=("iceprog", "{bitstream}"),
     ),
 )

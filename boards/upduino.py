@@ -4,6 +4,7 @@ The chip has 5,280 logic cells; the smallest accelerators take some 6,000 to 7,0
 """
 
 from celosia.boards.board import Board, HeaderUart
+from celosia.boards.designs import MINIMAL
 from celosia.boards.devices import find_device
 
 BOARDS = (
@@ -17,7 +18,7 @@ BOARDS = (
         serial="header pins 28 (rx) and 38 (tx), 3.3 V: a USB serial adapter",
         header=HeaderUart(connector=("j", 0), rx="20", tx="19", attributes={"IO_STANDARD": "SB_LVCMOS"}),
         leds={"alive": ("rgb_led", 0, "g"), "busy": ("rgb_led", 0, "b"), "error": ("rgb_led", 0, "r")},
-        designs={},
+        designs=MINIMAL,
         program=("iceprog", "{bitstream}"),
         note="Close the solder jumper OSC: the chip's own oscillator is too inexact for a serial port.",
     ),

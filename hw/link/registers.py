@@ -2,12 +2,12 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.bus_registers import ADDRESS_WIDTH, BUS_REGISTERS, MAGIC, REQUEST_ROOM, find_register
 from celosia.hw.config import PROTOCOL_VERSION, AcceleratorConfig
 from celosia.hw.link.packets import link_stream
+from celosia.hw.link.queue import Queue
 
 
 class BusRegisters(wiring.Component):
@@ -63,8 +63,7 @@ class BusRegisters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # The queue's output register may be empty when its memory is full: a word more than is given out.
-        m.submodules.queue = queue = SyncFIFOBuffered(width=33, depth=REQUEST_ROOM + 1)
+        m.submodules.queue = queue = Queue(33, REQUEST_ROOM)
         room = Signal(range(REQUEST_ROOM + 1), init=REQUEST_ROOM)
         push = Signal()
         pop = Signal()
@@ -77,13 +76,13 @@ class BusRegisters(wiring.Component):
                 | (room == 0)
             ),
             push.eq(self.write & ~self.write_error),
-            pop.eq(queue.r_rdy & self.requests.ready),
-            queue.w_data.eq(Cat(self.write_data, ending)),
-            queue.w_en.eq(push),
-            queue.r_en.eq(pop),
-            self.requests.valid.eq(queue.r_rdy),
-            self.requests.payload.data.eq(queue.r_data),
-            self.requests.payload.last.eq(queue.r_data[32]),
+            pop.eq(queue.o.valid & self.requests.ready),
+            queue.word.eq(Cat(self.write_data, ending)),
+            queue.push.eq(push),
+            queue.o.ready.eq(self.requests.ready),
+            self.requests.valid.eq(queue.o.valid),
+            self.requests.payload.data.eq(queue.o.payload),
+            self.requests.payload.last.eq(queue.o.payload[32]),
         ]
         m.d.sync += room.eq(room + pop - push)
         self._answer(m, room)

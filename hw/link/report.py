@@ -33,8 +33,8 @@ class Identity(wiring.Component):
         rom: Any = Memory(shape=32, depth=self.words, init=self._init)
         m.submodules.rom = rom
         read = rom.read_port()
-        m.d.comb += read.addr.eq(self.address)
-        m.d.sync += self.data.eq(delay(m, read.data, self.LATENCY - 2, "word"))
+        m.d.comb += read.addr.eq(delay(m, self.address, self.LATENCY - 2, "address"))
+        m.d.sync += self.data.eq(read.data)
         return m
 
 

@@ -2,11 +2,11 @@
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from celosia.hw.link.crc import Crc32
 from celosia.hw.link.packets import link_stream
+from celosia.hw.link.queue import Queue
 
 
 class Sender(wiring.Component):
@@ -59,8 +59,7 @@ class Sender(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # The queue's output register may be empty when its memory is full: two words more than are given out.
-        m.submodules.queue = queue = SyncFIFOBuffered(width=33, depth=self.words + 2)
+        m.submodules.queue = queue = Queue(33, self.words)
         m.submodules.crc = crc = Crc32()
         room = Signal(range(self.words + 1), init=self.words)
         ending = Signal()  # the CRC is what goes out next
@@ -71,20 +70,20 @@ class Sender(wiring.Component):
         m.d.sync += [push.eq(self.push), word.eq(Cat(self.word, self.last))]
         m.d.comb += [
             self.room.eq(room),
-            queue.w_data.eq(word),
-            queue.w_en.eq(push),
+            queue.word.eq(word),
+            queue.push.eq(push),
             sent.eq(self.o.valid & self.o.ready),
             pop.eq(sent & ~ending),
-            queue.r_en.eq(pop),
-            crc.word.eq(queue.r_data[:32]),
+            queue.o.ready.eq(pop),
+            crc.word.eq(queue.o.payload[:32]),
             crc.valid.eq(pop),
             crc.restart.eq(sent & ending),
         ]
         with m.If(ending):
             m.d.comb += [self.o.valid.eq(1), self.o.payload.data.eq(crc.crc), self.o.payload.last.eq(1)]
         with m.Else():
-            m.d.comb += [self.o.valid.eq(queue.r_rdy), self.o.payload.data.eq(queue.r_data[:32])]
+            m.d.comb += [self.o.valid.eq(queue.o.valid), self.o.payload.data.eq(queue.o.payload[:32])]
         with m.If(sent):
-            m.d.sync += ending.eq(~ending & queue.r_data[32])
+            m.d.sync += ending.eq(~ending & queue.o.payload[32])
         m.d.sync += [room.eq(room - self.reserve + pop), self.space.eq(room > 1)]
         return m
