@@ -50,10 +50,12 @@ class InputFiller(wiring.Component):
         filling = Signal()  # halves are still to be filled
         halves = Countdown(len(self.iterations), "halves")
         full = Signal(range(3))
+        opens = Signal()  # there is a half to be filled; a register, as it decides late and far away
         take = Signal()
         address, half_full = _halves(m, take, self.running, self.words, self.depth)
+        release = self.release & streams
         m.d.comb += [
-            self.i.ready.eq(filling & (full != 2)),
+            self.i.ready.eq(opens),
             take.eq(self.i.valid & self.i.ready),
             self.write.enable.eq(take),
             self.write.address.eq(address),
@@ -64,9 +66,15 @@ class InputFiller(wiring.Component):
             m.d.sync += halves.step()
             with m.If(halves.last):
                 m.d.sync += filling.eq(0)
-        m.d.sync += [streams.eq(self.words != 0), full.eq(full + half_full - (self.release & streams))]
+        occupied = ~release & ((full == 2) | ((full == 1) & half_full))
+        m.d.sync += [
+            streams.eq(self.words != 0),
+            full.eq(full + half_full - release),
+            opens.eq(filling & ~(half_full & halves.last) & ~occupied),
+        ]
         with m.If(~self.running):
-            m.d.sync += [filling.eq(self.words != 0), *halves.begin(Turns.of(self.iterations)), full.eq(0)]
+            m.d.sync += [*halves.begin(Turns.of(self.iterations)), full.eq(0)]
+            m.d.sync += [filling.eq(self.words != 0), opens.eq(self.words != 0)]
         return m
 
 

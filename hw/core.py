@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Const, Module, Mux, ResetInserter, ResetSignal, Signal
 from amaranth.lib import data, stream, wiring
 
 from celosia.hw.buffers import InputFiller, ResultSender
@@ -13,6 +13,7 @@ from celosia.hw.fetch import LayerFetch
 from celosia.hw.memory import BankedScratchpad, Scratchpad, addresses_of
 from celosia.hw.pipeline import delay
 from celosia.hw.registry import find_engine
+from celosia.hw.unmerged import unmerged
 
 
 class Core(wiring.Component):
@@ -58,9 +59,11 @@ class Core(wiring.Component):
         m = Module()
         config = self.config
         clear = Signal()  # a register, as it reaches far
-        # What `busy` is, for the parts and for the streams: it reaches far, too.
-        self._running = Signal(attrs={"keep": 1})
-        self._moving = Signal(attrs={"keep": 1})
+        runs = Signal()  # in the next cycle
+        # What `busy` is, for the parts and for each stream: it reaches far, too. A reset is part of the value, as these
+        # registers have none.
+        going = runs & ~ResetSignal()
+        running = unmerged(m, going, "running")
         word = config.engine.activation_word_width
         engine = find_engine(config.engine_name).rtl(config)
         fetch = LayerFetch(config)
@@ -80,7 +83,7 @@ class Core(wiring.Component):
             fetch.iterations.eq(run.iterations),
             filler.iterations.eq(run.iterations),
             *(part.start.eq(start) for part in (fetch, engine)),
-            *(part.running.eq(self._running) for part in (fetch, filler, sender, engine)),
+            *(part.running.eq(running) for part in (fetch, filler, sender, engine)),
             filler.words.eq(run.input_words),
             sender.words.eq(run.output_words),
             engine.ring_base.eq(run.ring_base),
@@ -88,18 +91,20 @@ class Core(wiring.Component):
             self.saturated.eq(engine.saturated),
         ]
         m.d.sync += [fetch.inputs_stream.eq(run.input_words != 0), fetch.outputs_stream.eq(run.output_words != 0)]
-        for source, sink in (
-            (self.i_inputs, filler.i),
-            (self.i_weights, engine.i_weights),
-            (sender.o, self.o_results),
-        ):
+        streams = {
+            "inputs": (self.i_inputs, filler.i),
+            "weights": (self.i_weights, engine.i_weights),
+            "results": (sender.o, self.o_results),
+        }
+        for name, (source, sink) in streams.items():
+            moves = unmerged(m, going, f"{name}_moves")
             m.d.comb += [
                 sink.payload.eq(source.payload),
-                sink.valid.eq(source.valid & self._moving),
-                source.ready.eq(sink.ready & self._moving),
+                sink.valid.eq(source.valid & moves),
+                source.ready.eq(sink.ready & moves),
             ]
         self._connect_memories(m, start, engine, fetch, filler, sender)
-        self._sequence(m, start, engine, fetch, filler, sender)
+        self._sequence(m, start, runs, engine, fetch, filler, sender)
         return m
 
     def _connect_memories(self, m: Module, start: Signal, engine: Any, fetch: Any, filler: Any, sender: Any) -> None:
@@ -135,7 +140,7 @@ class Core(wiring.Component):
             words[spec.name] = memory.reads[0].data
             reader = readers[spec.name] if spec.name in readers else getattr(engine, spec.name).address
             host_writes = Signal(name=f"host_writes_{spec.name}")
-            runs = Signal(name=f"{spec.name}_runs", attrs={"keep": 1})  # for each memory, as `busy` has enough to reach
+            runs = Signal(name=f"{spec.name}_runs", attrs={"keep": 1})  # a cycle longer than `busy`, as the host is late
             m.d.sync += [
                 host_writes.eq(self.host_write_enable & (self.host_memory == spec.id)),
                 runs.eq(start | self.busy),
@@ -172,6 +177,7 @@ class Core(wiring.Component):
         self,
         m: Module,
         start: Signal,
+        runs: Signal,
         engine: Any,
         fetch: Any,
         filler: Any,
@@ -208,8 +214,8 @@ class Core(wiring.Component):
         ]
         with m.If(engine.layer_take):
             m.d.sync += ends_iteration.eq(fetch.last)
-        runs = start | (self.busy & ~(finished | self.run_abort | self.fault))
-        m.d.sync += [each.eq(runs) for each in (self.busy, self._running, self._moving)]
+        m.d.comb += runs.eq(start | (self.busy & ~(finished | self.run_abort | self.fault)))
+        m.d.sync += self.busy.eq(runs)
 
         # In steps: what ends a run reaches far in the same cycle.
         m.d.sync += [

@@ -68,6 +68,7 @@ class Checker(wiring.Component):
         depth = Signal(len(header.address) + 1)
         end = Signal(len(header.address) + 2)
         m.d.sync += [known.eq(0), end.eq(header.address + header.count)]
+        m.d.sync += [self.lanes.eq(0), size.eq(0), depth.eq(0)]  # else they would have enables, known late
         with m.Switch(header.target):
             for memory in self.config.memories:
                 with m.Case(memory.id):

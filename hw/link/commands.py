@@ -141,7 +141,11 @@ class CommandProcessor(wiring.Component):
         ]
         for is_source, source in ((self._facts.identify, self._identity), (self._facts.status, self._report)):
             with m.If(is_source):
-                m.d.comb += [scatter.read_data.eq(source.data), scatter.lanes.eq(1), scatter.count.eq(source.words)]
+                m.d.comb += [
+                    scatter.read_data[:32].eq(source.data),
+                    scatter.lanes.eq(1),
+                    scatter.count.eq(source.words),
+                ]
         with m.If(self._answer[0]):
             m.d.comb += sender.word.eq(Cat(C(ANSWER_MAGIC, 8), header.opcode, header.sequence))
             m.d.sync += pushed.eq(0)

@@ -1,6 +1,6 @@
 """Gather register: link words become memory words, for the memories and for the streams of a run."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,6 +76,7 @@ class Gather(wiring.Component):
         lane = Signal(range(self._lanes))
         last_lane = Signal(range(self._lanes))
         remaining = Signal(COUNT_WIDTH)
+        is_last = Signal()  # remaining is 1
         take = Signal()
         handed = Signal()
         m.d.comb += [
@@ -84,9 +85,10 @@ class Gather(wiring.Component):
             self.o_inputs.payload.eq(word),
             self.complete.eq(remaining == 0),
             # The last word has to leave before the words behind it are no longer ours.
-            self.i.ready.eq(self.busy & (~full | (handed & (remaining != 1)))),
+            self.i.ready.eq(self.busy & (~full | (handed & ~is_last))),
             take.eq(self.i.valid & self.i.ready),
         ]
+        m.d.sync += is_last.eq(Mux(handed, remaining == 2, remaining == 1))
         with m.If(self.to_weights):
             m.d.comb += [self.o_weights.valid.eq(full), handed.eq(full & self.o_weights.ready)]
         with m.Elif(self.to_inputs):
@@ -95,7 +97,7 @@ class Gather(wiring.Component):
             m.d.comb += [self.write.eq(full), handed.eq(full)]
         with m.If(handed):
             m.d.sync += [full.eq(0), remaining.eq(remaining - 1)]
-            with m.If(remaining == 1):
+            with m.If(is_last):
                 m.d.sync += self.busy.eq(0)
         with m.If(take):
             m.d.sync += lane.eq(lane + 1)

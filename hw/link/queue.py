@@ -1,4 +1,4 @@
-"""A queue in a block RAM, for words whose room was reserved before they came."""
+"""A queue in a memory, for words whose room was reserved before they came."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from celosia.hw.block_ram import SMALL
 
 
 class Queue(wiring.Component):
@@ -38,9 +40,11 @@ class Queue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # A word is read in a later cycle than the one it is written in: no logic for what is read while written. The
-        # read port is asynchronous with a register of our own: synthesis makes that a block RAM, and heeds
+        # read port is asynchronous with a register of our own: synthesis can make that a block RAM, and heeds
         # `no_rw_check` only then.
         attributes: Any = {"no_rw_check": 1}
+        if self.room <= SMALL and getattr(platform, "family", None) == "ecp5":
+            attributes["ram_style"] = "distributed"  # a word is there sooner than from a block RAM
         words: Any = Memory(shape=len(self.word), depth=self.room, init=[], attrs=attributes)
         m.submodules.words = words
         write, read = words.write_port(), words.read_port(domain="comb")

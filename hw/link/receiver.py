@@ -81,9 +81,10 @@ class Receiver(wiring.Component):
         closing = Signal()
         judged = Signal()  # two cycles after the last word
         take = Signal()
+        opens = Signal()  # the slot is free, and was so a cycle ago
         word = self.i.payload.data
         m.d.comb += [
-            self.i.ready.eq(~closing & ~judged & ~self._full.bit_select(slot, 1)),
+            self.i.ready.eq(opens),
             take.eq(self.i.valid & self.i.ready),
             crc.word.eq(word),
             crc.valid.eq(take),
@@ -98,7 +99,8 @@ class Receiver(wiring.Component):
             m.d.sync += torn.eq((torn & ~first) | self.i.payload.bad)
             with m.If(position != longest + 1):
                 m.d.sync += position.eq(position + 1)
-        m.d.sync += judged.eq(closing)
+        busy = closing | (take & self.i.payload.last) | self._full.bit_select(slot, 1)
+        m.d.sync += [judged.eq(closing), opens.eq(Mux(judged, ~self._full.bit_select(~slot, 1), ~busy))]
         with m.If(closing):
             m.d.sync += closing.eq(0)
         with m.If(judged):

@@ -96,7 +96,6 @@ class Scatter(wiring.Component):
             self.i_results.ready.eq(may_ask & self.from_results),
             ask.eq(may_ask & (~self.from_results | self.i_results.valid)),
             self.read.eq(ask & ~self.from_results),
-            load.eq(Mux(self.from_results, coming[0], coming[-1])),
             self.push.eq(left != 0),
             self.word.eq(word[:32]),
             self.complete.eq(remaining == 0),
@@ -104,6 +103,7 @@ class Scatter(wiring.Component):
         ]
         m.d.sync += [
             coming.eq(Cat(ask, coming)),
+            load.eq(Mux(self.from_results, ask, coming[-2])),
             result.eq(self.i_results.payload),
             roomy.eq(self.room >= enough),
             self.reserve.eq(Mux(ask, lanes, 0)),

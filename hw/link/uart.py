@@ -164,25 +164,26 @@ class UartTransmitter(wiring.Component):
         m = Module()
         phase = Signal(self.rate.width)
         total = Signal(self.rate.width + 1)
+        bit_end = Signal()
         bits = Signal(10, init=1)  # what is left to send; the stop bit is the highest one
         busy = Signal()
-        ending = Signal()
+        ending = Signal(init=1)  # only the stop bit is left
         m.d.comb += [
             self.tx.eq(bits[0]),
             total.eq(phase + self.rate.step),
-            ending.eq(bits[1:] == 0),
-            self.i.ready.eq(ending & (~busy | total[-1])),
+            self.i.ready.eq(ending & (~busy | bit_end)),
         ]
+        # The phase is a cycle ahead, so that the end of a bit is in a register.
         with m.If(busy):
-            m.d.sync += phase.eq(total)
+            m.d.sync += [phase.eq(total), bit_end.eq(total[-1])]
         with m.Else():
-            m.d.sync += phase.eq(0)
+            m.d.sync += [phase.eq(self.rate.step), bit_end.eq(0)]
         with m.If(self.i.ready):
             m.d.sync += busy.eq(self.i.valid)
             with m.If(self.i.valid):
-                m.d.sync += bits.eq(Cat(0, self.i.payload, 1))
-        with m.Elif(total[-1] & ~ending):
-            m.d.sync += bits.eq(bits[1:])
+                m.d.sync += [bits.eq(Cat(0, self.i.payload, 1)), ending.eq(0)]
+        with m.Elif(bit_end & ~ending):
+            m.d.sync += [bits.eq(bits[1:]), ending.eq(bits[2:] == 0)]
         return m
 
 

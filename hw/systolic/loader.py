@@ -71,10 +71,8 @@ class WeightLoader(wiring.Component):
         supplied = Signal()
         steps = Signal()  # shifts, if the loader is active: what is counted matters only then
         completes = Signal()  # the tile, if the array has a place for its last row
-        tile_end = Signal()
         n_end = Signal()
         block_end = Signal()
-        end = Signal()
 
         m.d.comb += [
             self.idle.eq(~active),
@@ -87,10 +85,9 @@ class WeightLoader(wiring.Component):
             self.starved.eq(active & want & ~supplied),
             completes.eq(supplied & rows.last),
             self.full_next.eq(completes | (self.full & ~self.swap)),
-            tile_end.eq(steps & rows.last),
-            n_end.eq(steps & (rows.last & k_tiles.last)),
-            block_end.eq(steps & (rows.last & k_tiles.last & n_tiles.last)),
-            end.eq(self.shift & (rows.last & k_tiles.last & n_tiles.last & blocks.last)),
+            # Of a step: what comes with it is known before it is known whether there is one.
+            n_end.eq(rows.last & k_tiles.last),
+            block_end.eq(n_end & n_tiles.last),
         ]
         m.d.sync += self.full.eq(self.full_next)
 
@@ -105,7 +102,7 @@ class WeightLoader(wiring.Component):
             ]
         with m.Elif(steps):
             m.d.sync += [self.address.eq(self.address + 1), *rows.step()]
-            with m.If(tile_end):
+            with m.If(rows.last):
                 m.d.sync += [
                     *k_tiles.step(turns["k_tiles"]),
                     *rows.begin(turns["k_rows"].unless(k_tiles.ahead, turns["k_edge"])),
@@ -114,6 +111,6 @@ class WeightLoader(wiring.Component):
                 m.d.sync += n_tiles.step(turns["n_tiles"])
             with m.If(block_end):
                 m.d.sync += [*blocks.step(), self.address.eq(layer.weights)]
-            with m.If(end):
+            with m.If(block_end & blocks.last):
                 m.d.sync += active.eq(0)
         return m

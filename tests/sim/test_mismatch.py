@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 
 from celosia.host.compile import compile_network
 from celosia.host.models.ir import Dense, Network
@@ -173,10 +173,9 @@ class NeverStarts(ActivationFeeder):
 class KnowsNoHazard(ActivationFeeder):
     """A feeder that does not wait until an accumulator has been written."""
 
-    def elaborate(self, platform: object) -> Module:
-        m = super().elaborate(platform)
-        m.d.comb += self.hazard.eq(0)
-        return m
+    def _wait(self, m: Module, tile_begin: Signal, first: Signal, last: Signal, tile_end: Signal, *rest: Any) -> Value:
+        ready = super()._wait(m, tile_begin, first, last, tile_end, *rest)
+        return ready | ~Mux(tile_end, last, first)
 
 
 class WritesElsewhere(Drain):
