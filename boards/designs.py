@@ -1,5 +1,7 @@
 """Accelerators that fit chips of several sizes, with memories for the networks that come with Celosia."""
 
+from dataclasses import replace
+
 from celosia.boards.board import Design
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
@@ -20,16 +22,16 @@ _SPARSE_8 = Design(
 
 LARGE = {
     "systolic": Design(
-        clock_mhz=50,
+        clock_mhz=75,
         config=AcceleratorConfig(
             engine=SystolicConfig(rows=8, cols=8, lookup_tables=4),
             weight_depth=8192,
             activation_depth=4096,
         ),
     ),
-    "sparse": _SPARSE_8,
+    "sparse": replace(_SPARSE_8, clock_mhz=60),
     "binary": Design(
-        clock_mhz=50,
+        clock_mhz=75,
         config=AcceleratorConfig(
             engine=BinaryConfig(pes=32, simd=32),
             weight_depth=1024,

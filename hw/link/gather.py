@@ -103,9 +103,11 @@ class Gather(wiring.Component):
             m.d.sync += lane.eq(lane + 1)
             with m.If(lane == last_lane):
                 m.d.sync += [lane.eq(0), full.eq(1)]
-            for index in range(self._lanes):
-                with m.If(lane == index):
-                    m.d.sync += word[32 * index : 32 * index + 32].eq(self.i.payload)
+        # What comes is kept whether it is taken or not: only that the lane moves on makes it count. While a word waits
+        # to be handed over, the lane is the first.
+        for index in range(self._lanes):
+            with m.If((lane == index) & (~full | handed if index == 0 else 1)):
+                m.d.sync += word[32 * index : 32 * index + 32].eq(self.i.payload)
         with m.If(self.stop):
             m.d.sync += [self.busy.eq(0), full.eq(0)]
         with m.If(self.start):

@@ -13,7 +13,8 @@ from celosia.hw.block_ram import SMALL
 class Queue(wiring.Component):
     """First in, first out. Whoever pushes knows that there is room; nothing here says so.
 
-    Latency: two cycles. Throughput: a word per cycle.
+    Latency: two cycles; three with more than SMALL words, which take a block RAM with a slow output. Throughput: a word
+    per cycle.
 
     Parameters
     ----------
@@ -50,20 +51,20 @@ class Queue(wiring.Component):
         write, read = words.write_port(), words.read_port(domain="comb")
         stored = Signal(range(self.room + 1))  # in the memory
         fetch = Signal()
-        m.d.comb += [
-            write.en.eq(self.push),
-            write.data.eq(self.word),
-            fetch.eq((stored != 0) & (~self.o.valid | self.o.ready)),
-        ]
+        m.d.comb += [write.en.eq(self.push), write.data.eq(self.word)]
         m.d.sync += stored.eq(stored + self.push - fetch)
-        for port, moves in ((write, self.push), (read, fetch)):
-            with m.If(moves):
+        for port, strobe in ((write, self.push), (read, fetch)):
+            with m.If(strobe):
                 m.d.sync += port.addr.eq(Mux(port.addr == self.room - 1, 0, port.addr + 1))
-        register = Signal(len(self.word), reset_less=True)
-        valid = Signal()
-        m.d.comb += [self.o.valid.eq(valid), self.o.payload.eq(register)]
-        with m.If(fetch):
-            m.d.sync += [register.eq(read.data), valid.eq(1)]
-        with m.Elif(self.o.ready):
-            m.d.sync += valid.eq(0)
+        stages = range(1 if self.room <= SMALL else 2)
+        valids = [Signal(name=f"valid_{stage}") for stage in stages]
+        registers = [Signal(len(self.word), name=f"word_{stage}", reset_less=True) for stage in stages]
+        m.d.comb += [self.o.valid.eq(valids[-1]), self.o.payload.eq(registers[-1])]
+        moves: Any = self.o.ready
+        for stage in reversed(stages):
+            moves = ~valids[stage] | moves  # what is here is taken, and what comes next takes its place
+            comes, word = (valids[stage - 1], registers[stage - 1]) if stage else (stored != 0, read.data)
+            with m.If(moves):
+                m.d.sync += [valids[stage].eq(comes), registers[stage].eq(word)]
+        m.d.comb += fetch.eq(moves & (stored != 0))
         return m

@@ -15,7 +15,7 @@ class Sender(wiring.Component):
     Whoever pushes must have reserved the room before: `reserve` words in a cycle in which `room` is at least as many.
     So data of fixed latency never has to wait. The word pushed with `last` ends the packet; the CRC follows by itself.
 
-    Latency: three cycles. Throughput: a word per cycle, plus one cycle per packet for the CRC.
+    Latency: that of the queue and a cycle. Throughput: a word per cycle, plus one cycle per packet for the CRC.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ class WeightRing(wiring.Component):
 
     A word is `available` in the cycle after it was accepted, and written then; `take`, in the cycle before the one in
     which `read_address` is read, frees its place and moves `read_address` on. With `base` at the memory's depth there
-    is no ring. While nothing is `running` it is emptied, and nothing may be offered; `base` is then that of the next run
-    from the last cycle on.
+    is no ring. While nothing is `running` it is emptied, and nothing may be offered; `base` is then that of the next
+    run from the last cycle on.
     """
 
     i: stream.Interface

@@ -267,6 +267,7 @@ def test_activation_passed_on_wrongly(tmp_path: Path, monkeypatch: pytest.Monkey
     assert seen == wanted & ~2 != wanted
 
 
+@pytest.mark.slow
 def test_dropped_load_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_pe(monkeypatch, 0, 1, DropsShift)
     program, x = streamed()
@@ -278,6 +279,7 @@ def test_dropped_load_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert found.fault.operands["weight"][0] != found.fault.operands["weight"][1]
 
 
+@pytest.mark.slow
 def test_accumulator_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "ActivationFeeder", NeverStarts)
     program, x = streamed()

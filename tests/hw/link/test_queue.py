@@ -4,10 +4,11 @@ from collections import deque
 import pytest
 from amaranth.sim import Simulator
 
+from celosia.hw.block_ram import SMALL
 from celosia.hw.link.queue import Queue
 
 
-@pytest.mark.parametrize("room", [1, 2, 5, 16])
+@pytest.mark.parametrize("room", [1, 2, 5, 16, 100])
 def test_keeps_order(room):
     seed = random.SystemRandom().randrange(1 << 32)
     source = random.Random(seed)
@@ -35,7 +36,7 @@ def test_keeps_order(room):
             await ctx.tick()
         ctx.set(dut.push, 0)
         ctx.set(dut.o.ready, 1)
-        for _ in range(room + 3):
+        for _ in range(room + 4):
             if ctx.get(dut.o.valid):
                 assert ctx.get(dut.o.payload) == kept.popleft(), f"seed={seed}"
             await ctx.tick()
@@ -49,17 +50,18 @@ def test_keeps_order(room):
     assert taken > 200
 
 
-def test_a_word_comes_two_cycles_later_and_then_one_per_cycle():
-    dut = Queue(8, 4)
+@pytest.mark.parametrize(("room", "latency"), [(4, 2), (SMALL, 2), (SMALL + 1, 3)])
+def test_a_word_comes_some_cycles_later_and_then_one_per_cycle(room, latency):
+    dut = Queue(8, room)
 
     async def testbench(ctx):
         ctx.set(dut.o.ready, 1)
         for cycle in range(20):
             ctx.set(dut.push, 1)
             ctx.set(dut.word, cycle)
-            assert ctx.get(dut.o.valid) == (cycle >= 2)
-            if cycle >= 2:
-                assert ctx.get(dut.o.payload) == cycle - 2
+            assert ctx.get(dut.o.valid) == (cycle >= latency)
+            if cycle >= latency:
+                assert ctx.get(dut.o.payload) == cycle - latency
             await ctx.tick()
 
     sim = Simulator(dut)

@@ -254,7 +254,13 @@ NAMED: dict[str, tuple[Any, int, str, str, set[str]]] = {
 """Program, and what is told: layer, place, quantity, the operands that differ."""
 
 
-@pytest.mark.parametrize("part", NAMED)
+USUAL = ("restart", "windows", "pool", "gathered bit", "loader address", "results")
+"""One of each place; the others are slow tests."""
+
+
+@pytest.mark.parametrize(
+    "part", [part if part in USUAL else pytest.param(part, marks=pytest.mark.slow) for part in NAMED]
+)
 def test_part(part: str, faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     faults.all[part][0](monkeypatch, PE)
     program, layer, place, quantity, operands = NAMED[part]

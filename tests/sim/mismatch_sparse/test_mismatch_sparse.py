@@ -207,6 +207,7 @@ def test_lost_push(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "never arrives" in str(found)
 
 
+@pytest.mark.slow
 def test_wrong_bank(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     faults.all["bank"][0](monkeypatch, 1)
     found = find(*resident())
@@ -214,6 +215,7 @@ def test_wrong_bank(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.fault.position["row"] % 2 == 1
 
 
+@pytest.mark.slow
 def test_skipped_lane(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     faults.all["lane"][0](monkeypatch, 1)
     found = find(*resident())
@@ -232,6 +234,7 @@ def test_skipped_lane_of_a_later_vector(faults: Any, monkeypatch: pytest.MonkeyP
     assert found.fault.position["column"] % 2 == 1
 
 
+@pytest.mark.slow
 def test_wrong_codebook_word(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     faults.all["codebook reader"][0](monkeypatch, 1)
     found = find(*streamed())
@@ -250,6 +253,7 @@ def test_wrong_shift(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert differing(found) == set()
 
 
+@pytest.mark.slow
 def test_wrong_merge(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     faults.all["merge"][0](monkeypatch, 1)
     found = find(*streamed())
