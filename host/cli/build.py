@@ -200,9 +200,9 @@ def _tell_timing(board: Any, best: Any, count: int) -> None:
 
 def _rates(network: Network | None, config: AcceleratorConfig, plan: Any) -> Rates:
     """Return how fast networks run, by the cycle model; those whose weights stream are left out."""
-    from celosia.host.cli.demo import NETWORKS
+    from celosia.host.cli.demo import NETWORKS, SMALL_NETWORKS
     from celosia.host.compile import compile_network
-    from celosia.host.data import load_digits, tiny_network
+    from celosia.host.data import load_digits
     from celosia.host.prepare import prepare
     from celosia.host.session import run
     from celosia.sim import reference
@@ -212,8 +212,8 @@ def _rates(network: Network | None, config: AcceleratorConfig, plan: Any) -> Rat
         networks.append((network, np.zeros((1, *network.layers[0].input_shape), np.int64)))
     else:
         images, calibration = (load_digits(split)[0].astype(np.float32) for split in ("test", "train"))
-        known = NETWORKS[config.engine_name].values()
-        for read in (*known, tiny_network) if config.engine_name == "binary" else known:
+        known = {**NETWORKS[config.engine_name], **SMALL_NETWORKS.get(config.engine_name, {})}
+        for read in known.values():
             try:
                 networks.append(prepare(read(), images[:SAMPLES], config, calibration=calibration))
             except CelosiaError:

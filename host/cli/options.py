@@ -33,12 +33,36 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="NAME=VALUE", help="Any other parameter of celosia list; may be repeated."),
 ]
+DeviceAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="ADDRESS",
+        help="Run on this device, with its config: a serial port such as /dev/ttyUSB0, or tcp:HOST:PORT.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON lines on standard output, nothing else.")]
 
 
 def epilog(*examples: str) -> str:
     """Return the end of a command's help: examples, then exit codes."""
     return "\n\n".join(["Examples:", *(f"  {example}" for example in examples), EXIT_CODES])
+
+
+def refuse_beside_device(options: dict[str, object]) -> None:
+    """Refuse options about a simulator, name → value, beside a device.
+
+    Raises
+    ------
+    CelosiaError
+        One of them is given.
+    """
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise CelosiaError(
+            f"{given[0]} is about a simulator, and --device has a config of its own; leave one of them out."
+        )
 
 
 def read_config(

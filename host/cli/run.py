@@ -13,7 +13,18 @@ from celosia.host.cli.check import TensorReport, check_run, describe_wrong
 from celosia.host.cli.layers import layer_reports, show_layers
 from celosia.host.cli.machines import connected, describe, simulated, simulated_core
 from celosia.host.cli.mismatch import explain
-from celosia.host.cli.options import Cols, ConfigFile, EngineName, Json, Rows, Settings, given_names, read_config
+from celosia.host.cli.options import (
+    Cols,
+    ConfigFile,
+    DeviceAddress,
+    EngineName,
+    Json,
+    Rows,
+    Settings,
+    given_names,
+    read_config,
+    refuse_beside_device,
+)
 from celosia.host.cli.output import emit, note, shares, show, table, working, yes
 from celosia.host.cli.picture import check_picture, draw_schedule
 from celosia.host.errors import CelosiaError
@@ -78,15 +89,7 @@ def run_model(
     golden_only: Annotated[
         bool, typer.Option("--golden-only", help="No RTL: outputs of the golden model, cycles of the cycle model.")
     ] = False,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            "-d",
-            metavar="ADDRESS",
-            help="Run on this device, with its config: a serial port such as /dev/ttyUSB0, or tcp:HOST:PORT.",
-        ),
-    ] = None,
+    device: DeviceAddress = None,
     clock: Annotated[float, typer.Option("--clock", metavar="MHZ", help="Clock that times are told for.")] = 100.0,
     as_json: Json = False,
 ) -> None:
@@ -99,7 +102,7 @@ def run_model(
     if check and golden_only:
         raise CelosiaError("--check compares the RTL's tensors, and --golden-only runs no RTL; leave one of them out.")
     if device is not None:
-        _refuse_beside_device(
+        refuse_beside_device(
             {
                 "--config": config,
                 "--rows": rows,
@@ -179,14 +182,6 @@ def _execute(network: Network, inputs: np.ndarray, config: AcceleratorConfig, pa
     what = f"{len(inputs)} inputs through {describe(config)}"
     with simulated(part, config) as machine, working(what, log=False) as stage:
         return run(network, inputs, machine, reference, progress=lambda done, of: stage(f"{done}/{of}"))
-
-
-def _refuse_beside_device(options: dict[str, object]) -> None:
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise CelosiaError(
-            f"{given[0]} is about a simulator, and --device has a config of its own; leave one of them out."
-        )
 
 
 def _run_on_device(
