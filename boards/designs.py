@@ -29,9 +29,9 @@ LARGE = {
             activation_depth=4096,
         ),
     ),
-    "sparse": replace(_SPARSE_8, clock_mhz=60),
+    "sparse": replace(_SPARSE_8, clock_mhz=50),
     "binary": Design(
-        clock_mhz=75,
+        clock_mhz=60,
         config=AcceleratorConfig(
             engine=BinaryConfig(pes=32, simd=32),
             weight_depth=1024,
