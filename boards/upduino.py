@@ -1,6 +1,6 @@
 """UPduino v3 (tinyVision.ai): iCE40UP5K; a serial port on its header.
 
-The chip has 5,280 logic cells; the smallest accelerators take some 6,000 to 7,000.
+The chip has 5,280 logic cells, of which the smallest accelerator takes 4,800.
 """
 
 from celosia.boards.board import Board, HeaderUart

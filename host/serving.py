@@ -77,8 +77,10 @@ def check_link(link: Path | None) -> None:
     Raises
     ------
     CelosiaError
-        There is something else.
+        There is something else, or no folder for it.
     """
+    if link is not None and not link.parent.is_dir():
+        raise CelosiaError(f"{link} cannot be made, as {link.parent} is no folder; give another name to --pty-link.")
     if link is not None and not link.is_symlink() and link.exists():
         raise CelosiaError(f"{link} exists and is no symbolic link; give another name to --pty-link.")
 
@@ -107,7 +109,7 @@ class PseudoTerminal:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
-        self._link = link
+        self._link = link.absolute() if link else None
         if link is not None:
             link.unlink(missing_ok=True)
             link.symlink_to(os.ttyname(self._slave))
@@ -152,6 +154,8 @@ class TcpEndpoint:
     def __init__(self, host: str, port: int) -> None:
         try:
             self._listener = socket.create_server((host, port))
+        except socket.gaierror:
+            raise CelosiaError(f"cannot listen on {host}:{port}: host {host!r} is unknown.") from None
         except (OSError, OverflowError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number and number > 0 else str(error)

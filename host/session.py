@@ -167,8 +167,9 @@ class Outcome:
         """
         if not self.runs or not self.comparable:
             return None
+        count = self.program.config.counted
         pairs = zip(self.runs, self.predictions, strict=True)
-        return all(dict(causes) == dict(prediction.causes) for causes, prediction in pairs)
+        return all(dict(causes) == count(prediction.causes) for causes, prediction in pairs)
 
     @property
     def exact(self) -> bool:
@@ -177,8 +178,12 @@ class Outcome:
 
     @property
     def causes(self) -> dict[str, int]:
-        """Cycles of all iterations by cause: the machine's counters, or the model's without a machine."""
-        runs = self.runs or [prediction.causes for prediction in self.predictions]
+        """Cycles of all iterations by cause.
+
+        The machine's counters; the model's without a machine, and where they are equal, as narrow counters overflow.
+        """
+        modelled = self.cycle_exact or not self.runs
+        runs = [prediction.causes for prediction in self.predictions] if modelled else self.runs
         return {name: sum(causes[name] for causes in runs) for name in self.program.config.causes}
 
     @property
@@ -208,7 +213,7 @@ class Outcome:
             )
         if self.cycle_exact is False:
             for number, (causes, prediction) in enumerate(zip(self.runs, self.predictions, strict=True)):
-                for name, cycles in prediction.causes.items():
+                for name, cycles in self.program.config.counted(prediction.causes).items():
                     if causes[name] != cycles:
                         return f"run {number} spent {causes[name]} cycles on {name}, the cycle model says {cycles}."
         return ""

@@ -179,6 +179,10 @@ class AcceleratorConfig:
         """Names of the cycle counters: the core's own causes, then the engine's."""
         return CORE_CAUSES + self.engine.CAUSES
 
+    def counted(self, causes: Mapping[str, int]) -> dict[str, int]:
+        """Return cycles by cause as the counters have them: modulo 2^`counter_width`."""
+        return {name: cycles % (1 << self.counter_width) for name, cycles in causes.items()}
+
     @property
     def layer_fields(self) -> Fields:
         """Layout of a layer descriptor."""

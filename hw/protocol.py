@@ -195,7 +195,7 @@ def _check_packet(packet: bytes, overhead: int, magic: int, kind: str) -> None:
     if checksum(packet[:-4]) != packet[-4:]:
         raise ProtocolError(f"the checksum of a {kind} of {len(packet)} bytes is wrong.")
     if packet[0] != magic:
-        raise ProtocolError(f"a {kind} begins with 0x{packet[0]:02X} where 0x{magic:02X} would be right.")
+        raise ProtocolError(f"the {kind} begins with 0x{packet[0]:02X} where 0x{magic:02X} would be right.")
 
 
 RUN_FIELDS = {"program": 16, "layers": 16, "iterations": 32, "input_words": 24, "output_words": 24, "ring_base": 24}
@@ -272,7 +272,7 @@ class StatusReport:
     error : StatusCode
         The first error since the last reset.
     total_cycles : int
-        Cycles of the last run (48 bits).
+        Cycles of the last run (`counter_width` bits of the config, 48 by default).
     saturated : bool
         Whether an accumulator saturated in the last run.
     fresh : bool
@@ -280,7 +280,8 @@ class StatusReport:
     failure : StatusCode
         Why the device ended the last run by itself, WATCHDOG or CORRUPT; OK if it did not.
     cause_cycles : tuple of int
-        Cycles by cause, in the order of `AcceleratorConfig.causes` (48 bits each); their sum is `total_cycles`.
+        Cycles by cause, in the order of `AcceleratorConfig.causes` (`counter_width` bits each); their sum is
+        `total_cycles`.
     """
 
     state: State

@@ -33,7 +33,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo", epilog=epilog("celosia demo", "celosia demo --rows 8 --cols 8 --json"))(demo)
+app.command(
+    "demo", epilog=epilog("celosia demo", "celosia demo --rows 8 --cols 8 --json", "celosia demo --device /dev/ttyUSB0")
+)(demo)
 app.command(
     "run",
     epilog=epilog(

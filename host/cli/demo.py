@@ -17,7 +17,6 @@ from celosia.host.cli.options import (
     Cols,
     ConfigFile,
     DeviceAddress,
-    EngineName,
     Json,
     Rows,
     Settings,
@@ -231,7 +230,9 @@ def _layers(network: Network) -> str:
 
 
 def demo(
-    engine: EngineName = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", "-e", metavar="NAME", help="Engine; each of them without it and --config.")
+    ] = None,
     config: ConfigFile = None,
     rows: Rows = None,
     cols: Cols = None,

@@ -33,7 +33,12 @@ def program(
         raise CelosiaError(f"{folder} holds a bitstream for {manifest['board']}, not for {chosen.name}.")
     bitstream = folder / manifest["bitstream"]
     if not bitstream.is_file():
-        raise CelosiaError(f"{bitstream} is missing; celosia build {chosen.name} --force makes it again.")
+        cure = (
+            f"cd {folder} && vivado -mode batch -source build.tcl makes it"
+            if (folder / "build.tcl").is_file()
+            else f"celosia build {chosen.name} --output {folder} --force makes it again"
+        )
+        raise CelosiaError(f"{bitstream} is missing; {cure}.")
     command = chosen.command(str(bitstream))
     if shutil.which(command[0]) is None:
         raise CelosiaError(f"{command[0]} is not installed; install it, then run: {shlex.join(command)}")

@@ -49,7 +49,7 @@ class RunPart(StrEnum):
 
 
 def run_model(
-    model: Annotated[Path, typer.Argument(help="Model file: .npz or .onnx, float or quantized.")],
+    model: Annotated[Path, typer.Argument(help="Model file: .npz, .onnx or .tflite, float or quantized.")],
     inputs: Annotated[
         Path, typer.Option("--input", "-i", metavar="X.npy", help="Inputs, one per entry of the first axis.")
     ],

@@ -36,7 +36,7 @@ class Simulation:
         How many runs of the layers it took.
     stream : bool
         Whether inputs and results streamed; else they were in their memories before and after.
-    causes, foretold : mapping of str to int
+    counters, foretold : mapping of str to int
         Cycles by cause: the RTL's counters, and the cycle model's.
     bit_exact : bool
         Whether every output equals the golden model's.
@@ -49,7 +49,7 @@ class Simulation:
     program: Program
     iterations: int
     stream: bool
-    causes: Mapping[str, int]
+    counters: Mapping[str, int]
     foretold: Mapping[str, int]
     bit_exact: bool
     macs: int
@@ -58,7 +58,12 @@ class Simulation:
     @property
     def cycle_exact(self) -> bool:
         """Whether every counter equals the cycle model's."""
-        return dict(self.causes) == dict(self.foretold)
+        return dict(self.counters) == self.program.config.counted(self.foretold)
+
+    @property
+    def causes(self) -> Mapping[str, int]:
+        """Cycles by cause: the counters', or the model's where they are equal, as narrow counters overflow."""
+        return self.foretold if self.cycle_exact else self.counters
 
     @property
     def cycles(self) -> int:
@@ -131,16 +136,17 @@ def simulate_product(
     seconds = time.perf_counter() - begin
     results = run.results if stream else core.read("outputs", program.output_words)
     golden = reference.golden(program, inputs)
-    gates = stalls.gates(config, 2 * run.total_cycles + 10_000)
+    cycles = max(run.total_cycles, int(expected / (1 - stall)))  # the counter may have overflowed
+    gates = stalls.gates(config, 2 * cycles + 10_000)
     return Simulation(
         program=program,
         iterations=iterations,
         stream=stream,
-        causes=run.causes,
+        counters=run.causes,
         foretold=reference.predict(program, inputs, stream=stream, gates=gates).causes,
         bit_exact=bool(np.array_equal(program.unpack_outputs(results, len(inputs)), golden)),
         macs=sum(reference.useful_macs(program, inputs)),
-        cycles_per_second=run.total_cycles / seconds,
+        cycles_per_second=cycles / seconds,
     )
 
 
@@ -194,9 +200,15 @@ def simulate(
     --tcp nothing is multiplied: the whole accelerator waits for a host, such as celosia run --device, until Ctrl-C.
     """
     if pty or tcp is not None:
-        if (pty and tcp is not None) or not (m is k is n is trace is None):
+        product = (m, k, n, trace, density, active, stall or None)
+        if (pty and tcp is not None) or any(value is not None for value in product):
             raise CelosiaError(
-                "--pty and --tcp serve a whole accelerator: give one of them, and no --m, --k, --n, --trace."
+                "--pty and --tcp serve a whole accelerator: give one of them, and nothing about a product, "
+                "such as --m, --stall, --density or --trace."
+            )
+        if tcp is not None and pty_link is not None:
+            raise CelosiaError(
+                "--pty-link is about the serial port of --pty, and --tcp has none; leave one of them out."
             )
         served = read_config(engine, file=config, rows=rows, cols=cols, settings=settings)
         if tcp is not None:

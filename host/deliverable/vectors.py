@@ -207,11 +207,12 @@ class _Script:
     def _status(
         self, title: str, causes: dict[str, int] | None, *, fresh: bool = False, saturated: bool = False
     ) -> None:
-        counters = tuple(causes.values()) if causes else (0,) * len(self._config.causes)
+        counted = self._config.counted(causes or dict.fromkeys(self._config.causes, 0))
+        counters, total = tuple(counted.values()), sum((causes or {}).values())
         report = StatusReport(
             state=State.IDLE,
             error=StatusCode.OK,
-            total_cycles=sum(counters),
+            total_cycles=total % (1 << self._config.counter_width),
             cause_cycles=counters,
             fresh=fresh,
             saturated=saturated,

@@ -33,6 +33,7 @@ exchange that failed, the link is opened anew: whoever loaded something has to s
 `celosia.host.device.Device` does.
 """
 
+import math
 import random
 import time
 from collections import deque
@@ -265,9 +266,9 @@ class FramedTransport:
         if any(request.streams for request in window):
             raise StreamError(f"{verb} on a stream of the run failed over {self.port.name}: {symptom}.")
         if failures > self.retries:
-            hint = "" if self._answered else "; is it a Celosia device, at this speed?"
+            hint = "." if self._answered else "; is it a Celosia device, at this speed?"
             raise LinkError(
-                f"{verb} was sent {window[0].sendings} times over {self.port.name}, and the last time {symptom}{hint}."
+                f"{verb} was sent {window[0].sendings} times over {self.port.name}, and the last time {symptom}{hint}"
             )
 
     def _timeout(self, window: Sequence[Pending]) -> float:
@@ -283,10 +284,15 @@ class FramedTransport:
         return min(max(2 * last, LONGEST_PAUSE / 64), LONGEST_PAUSE)
 
     def _receive(self, timeout: float) -> bytes | _Silence | None:
-        """Return the next frame, None for a broken one."""
+        """Return the next frame, None for a broken one.
+
+        A device that has answered before may take `timeout` for each piece of a frame; what has never answered may be
+        no device, and talk on and on.
+        """
+        latest = math.inf if self._answered else time.monotonic() + timeout
         while not self._frames:
             data = self.port.read(timeout)
-            if not data:
+            if not data or time.monotonic() > latest:
                 return _SILENCE
             self._take(data)
         return self._frames.popleft()
@@ -304,7 +310,8 @@ class FramedTransport:
         rate = self.port.byte_rate
         quiet = QUIET + (sum(request.size for request in window) / rate if rate else 0.0)
         dropped = 0
-        while dropped < OUTSTANDING * LONGEST_FRAME and (data := self.port.read(quiet)):
+        latest = math.inf if self._answered else time.monotonic() + self.patience + quiet
+        while dropped < OUTSTANDING * LONGEST_FRAME and time.monotonic() < latest and (data := self.port.read(quiet)):
             dropped += len(data)
             self.bytes_received += len(data)
         self._frames.clear()

@@ -39,6 +39,7 @@ class TcpPort:
             raise LinkError(f"{self.name} refuses connections: start the server there, or name another port.") from None
         except OSError as error:
             raise LinkError(f"{self.name} cannot be reached: {error.strerror or error}.") from None
+        self._served = False  # a byte has come
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(WRITE_TIMEOUT)
 
@@ -60,7 +61,8 @@ class TcpPort:
         except (OSError, ValueError) as error:  # ValueError: closed on this side
             raise self._gone(error) from None
         if not data:
-            raise LinkError(f"{self.name} was closed by the other side.")
+            raise self._gone(ConnectionResetError())
+        self._served = True
         return data
 
     def close(self) -> None:
@@ -73,5 +75,6 @@ class TcpPort:
         if self._socket.fileno() < 0:
             return LinkError(f"{self.name} is closed.")
         if isinstance(error, ConnectionError):
-            return LinkError(f"{self.name} was closed by the other side.")
+            hint = "" if self._served else "; does another program use it?"
+            return LinkError(f"{self.name} was closed by the other side{hint or '.'}")
         return LinkError(f"{self.name} failed: {error}.")

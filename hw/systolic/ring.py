@@ -16,8 +16,7 @@ class WeightRing(wiring.Component):
 
     A word is `available` in the cycle after it was accepted, and written then; `take`, in the cycle before the one in
     which `read_address` is read, frees its place and moves `read_address` on. With `base` at the memory's depth there
-    is no ring. While nothing is `running` it is emptied, and nothing may be offered; `base` is then that of the next
-    run from the last cycle on.
+    is no ring. While nothing is `running` it is emptied; `base` is then that of the next run from the last cycle on.
     """
 
     i: stream.Interface
@@ -50,7 +49,7 @@ class WeightRing(wiring.Component):
         has_room = Signal()
         accept = Signal()
         m.d.comb += [
-            self.i.ready.eq(has_room),
+            self.i.ready.eq(self.running & has_room),
             accept.eq(self.i.valid & self.i.ready),
             self.write.enable.eq(delay(m, accept, 1, "accepted", reset=True)),
             self.write.address.eq(delay(m, write_address, 1, "accepted_address")),

@@ -1,5 +1,8 @@
 """The Python API: what the commands do, without them."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -96,3 +99,18 @@ def test_inputs_take_the_shape_of_the_model(quantized):
 def test_bad_inputs(quantized, inputs, told):
     with pytest.raises(ModelError, match=told):
         check_inputs(quantized, inputs)
+
+
+def test_counters_that_overflow_are_compared_as_far_as_they_count():
+    config = replace(CONFIG, counter_width=24)
+    network, inputs = prepare(digits_network(), IMAGES[:3], config)
+    models = run(network, inputs, None, reference, config=config)
+    much = [SimpleNamespace(causes=dict.fromkeys(config.causes, (1 << 24) + 5))]
+    counted = replace(models, predictions=much, runs=[dict.fromkeys(config.causes, 5)])
+    assert counted.cycle_exact is True
+    assert counted.causes == dict(much[0].causes)
+    assert counted.mismatch == ""
+    wrong = replace(counted, runs=[dict.fromkeys(config.causes, 6)])
+    assert wrong.cycle_exact is False
+    assert wrong.causes == dict.fromkeys(config.causes, 6)
+    assert "spent 6 cycles on fetch, the cycle model says 5." in wrong.mismatch
