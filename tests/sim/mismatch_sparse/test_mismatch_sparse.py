@@ -306,7 +306,7 @@ def test_out_of_order(faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes(shape: str, faults: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts are found in engines of every shape, unless a fault does not show there; every fourth one in each."""
+    """Parts are found in engines of every shape, unless a fault does not show there; every sixth one in each."""
     name, weight_depth, options = SHAPES[shape]
     engine, sizes = ENGINES[name], (23, 18, 15)
     config = AcceleratorConfig(engine=engine, weight_depth=weight_depth, watchdog_cycles=4096, **DEPTHS)
@@ -315,7 +315,7 @@ def test_shapes(shape: str, faults: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     x[0] = 0  # so that faults are found behind the first vector
     assert find_mismatch(program, x, stream=True, stalls=STALLS) is None
     named = []
-    for part in list(faults.all)[list(SHAPES).index(shape) % 4 :: 4]:
+    for part in list(faults.all)[list(SHAPES).index(shape) % 6 :: 6]:
         break_it, place = faults.all[part]
         with monkeypatch.context() as patch:
             break_it(patch, engine.pes - 1)
@@ -324,4 +324,4 @@ def test_shapes(shape: str, faults: Any, monkeypatch: pytest.MonkeyPatch) -> Non
             check(found, program, x)
             assert found.fault.place.startswith(place.format(pe=engine.pes - 1)), f"{part}: {found}"
             named.append(part)
-    assert len(named) >= 3, named
+    assert len(named) >= 2, named
