@@ -21,7 +21,8 @@ from celosia.hw.top import Accelerator
 Bench = Callable[..., None]
 
 
-@pytest.mark.parametrize("row", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.slow  # the array's bench has PEs
+@pytest.mark.parametrize("row", [0, 2, 5])
 def test_pe(row: int, run_bench: Bench) -> None:
     settings = {"rows": 8, "cols": 1, "activation_width": 8, "weight_width": 8}
     run_bench(PE(SystolicConfig(**settings), row=row), "pe", "bench_pe", {**settings, "row": row})

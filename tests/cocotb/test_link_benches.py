@@ -60,7 +60,7 @@ class Loop(wiring.Component):
     ("clock_hz", "baud"),
     [
         (48e6, 3e6),
-        (50e6, 3e6),
+        pytest.param(50e6, 3e6, marks=pytest.mark.slow),
         pytest.param(25e6, 1e6, marks=pytest.mark.slow),
         pytest.param(12e6, 115200, marks=pytest.mark.slow),
         pytest.param(12e6, 3e6, marks=pytest.mark.slow),

@@ -57,6 +57,7 @@ def test_table(folder, capsys):
     assert all(word in text for word in ("hidden1", "64 × 48", "→", "smaller"))
 
 
+@pytest.mark.slow
 def test_schedule(folder, capsys):
     out = str(folder / "scheduled.npz")
     compress(folder, "--density", "0.3", "--output", out)

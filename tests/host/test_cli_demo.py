@@ -119,6 +119,7 @@ def test_a_wrong_counter_is_told(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.slow
 def test_weights_that_stream_are_not_compared(tmp_path, capsys):
     lines, err = run(capsys, tmp_path / "out", "--engine", "systolic", *SMALL, "--set", "weight_depth=600")
     assert [(line["bit_exact"], line["cycle_exact"]) for line in lines] == [(True, None)] * 2

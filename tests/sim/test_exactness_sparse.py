@@ -185,7 +185,10 @@ def one_case(check_case: Any, config: AcceleratorConfig, seed: int) -> tuple[Pro
     return check_case(config, network, draw_inputs(network, engine), rng, seed, options)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if CONFIGS[name].engine.pe_count > 8 else name for name in CONFIGS],
+)
 def test_random_cases(check_case: Any, name: str) -> None:
     cases = [one_case(check_case, CONFIGS[name], seed) for seed in range(CASES)]
     assert any(program.weight_stream is not None for program, _ in cases)

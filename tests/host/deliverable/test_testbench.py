@@ -110,6 +110,7 @@ def test_a_dead_device_is_told(folders, simulate):
     assert "no word has moved" in answer.stdout
 
 
+@pytest.mark.slow
 def test_verilator(folders, simulate, vectors):
     folder = folders()
     assert simulate("lint", folder).returncode == 0
