@@ -140,9 +140,8 @@ class Core(wiring.Component):
             words[spec.name] = memory.reads[0].data
             reader = readers[spec.name] if spec.name in readers else getattr(engine, spec.name).address
             host_writes = Signal(name=f"host_writes_{spec.name}")
-            runs = Signal(
-                name=f"{spec.name}_runs", attrs={"keep": 1}
-            )  # a cycle longer than `busy`, as the host is late
+            # A cycle longer than `busy`, as the host is late.
+            runs = Signal(name=f"{spec.name}_runs", attrs={"keep": 1})
             m.d.sync += [
                 host_writes.eq(self.host_write_enable & (self.host_memory == spec.id)),
                 runs.eq(start | self.busy),

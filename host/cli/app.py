@@ -63,7 +63,7 @@ app.command(
         "celosia simulate --m 64 --k 100 --n 10 --stall 0.2 --seed 7",
         "celosia simulate --m 16 --k 16 --n 16 --trace gemm.vcd --cycles 0:200",
         "celosia simulate --engine sparse --m 1 --k 1024 --n 1024 --density 0.1 --active 0.35",
-        "celosia simulate --rows 8 --cols 8 --pty --pty-link /tmp/board",
+        "celosia simulate --rows 8 --cols 8 --pty --pty-link board",
         "celosia simulate --config config.json --tcp 7000",
     ),
 )(simulate)

@@ -184,6 +184,8 @@ def test_a_project_for_vivado(tmp_path, capsys):
     (tmp_path / "primitives.v").write_text(PRIMITIVES)
     files = [target / "top.v", target / "linked_accelerator.v", tmp_path / "primitives.v"]
     lint("--top-module", "top", *files)
+    assert execute(["program", "arty-a7-35", str(target)]) == 2
+    assert f"cd {target} && vivado -mode batch -source build.tcl makes it." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("tools")

@@ -142,3 +142,16 @@ def test_without_a_compiler(monkeypatch, capsys, tmp_path):
     assert execute(["simulate", "--m", "1", "--k", "2", "--n", "2", *SMALL, *options]) == 2
     assert "no C++ compiler" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--tcp", "0", "--stall", "0.5"], "nothing about a product, such as --m, --stall"),
+        (["--pty", "--density", "0.3"], "nothing about a product, such as --m, --stall"),
+        (["--tcp", "0", "--pty-link", "board"], "--pty-link is about the serial port of --pty, and --tcp has none"),
+    ],
+)
+def test_a_served_accelerator_refuses_what_it_would_ignore(arguments, sentence, capsys):
+    assert execute(["simulate", "--rows", "2", "--cols", "2", *arguments]) == 2
+    assert sentence in capsys.readouterr().err

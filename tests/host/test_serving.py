@@ -4,13 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from celosia.host.cli.serve import split_address
 from celosia.host.errors import CelosiaError
-from celosia.host.serving import PATIENCE, FrameCounter, PseudoTerminal, TcpEndpoint, serve
+from celosia.host.serving import PATIENCE, FrameCounter, PseudoTerminal, TcpEndpoint, check_link, serve
 
 FRAME = b"\x7eabcd\x7e"
 
@@ -176,3 +177,18 @@ def test_addresses(text, address):
 def test_bad_addresses(text):
     with pytest.raises(CelosiaError, match="must be PORT or HOST:PORT"):
         split_address(text)
+
+
+def test_a_link_needs_a_folder(tmp_path):
+    link = tmp_path / "missing" / "board"
+    with pytest.raises(CelosiaError, match="missing is no folder; give another name to --pty-link"):
+        check_link(link)
+
+
+def test_the_address_of_a_link_is_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    terminal = PseudoTerminal(Path("board"))
+    try:
+        assert terminal.address == str(tmp_path / "board")
+    finally:
+        terminal.close()
