@@ -20,11 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from celosia.host.cli.layers import layer_reports
-from celosia.host.cli.machines import CoreMachine
 from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.ir import Network
 from celosia.host.pack.binary import arrange
-from celosia.host.session import Outcome, run
+from celosia.host.session import CoreMachine, Outcome, run
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
 from celosia.sim import reference

@@ -24,11 +24,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from celosia.host.cli.machines import CoreMachine
 from celosia.host.models.binary import BinaryDense
 from celosia.host.models.ir import Network
 from celosia.host.models.popcount import dense_from_popcount
-from celosia.host.session import Outcome, run
+from celosia.host.session import CoreMachine, Outcome, run
 from celosia.hw.binary.config import BinaryConfig
 from celosia.hw.config import AcceleratorConfig
 from celosia.sim import reference

@@ -11,6 +11,7 @@ import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Network
+from celosia.host.pack.image import Deferred, Image
 from celosia.host.pack.step import Arrangement, Location, Operation, Place, Step
 from celosia.host.plan import Buffer, Plan, plan
 from celosia.host.program import LayerPlan, PlannedStep, Program
@@ -55,7 +56,7 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
     vectors = min(_vectors(arrangement, between.words, config, batch), arrangement.most_vectors(places))
     locations = _locations(arrangement, between, buffers, vectors)
     images = _Images(config)
-    streamed: list[Words] = []
+    streamed: list[Words | Deferred] = []
     planned: list[list[PlannedStep]] = []
     all_steps = arrangement.steps(vectors, places, locations)
     for operation, place, steps in zip(operations, places, all_steps, strict=True):
@@ -70,7 +71,7 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
             of_operation.append(PlannedStep(fields=fields, detail=step.detail))
         planned.append(of_operation)
     loads: list[PlannedStep] = []
-    loaded: list[Words] = []
+    loaded: list[Words | Deferred] = []
     for step in arrangement.loads(places):
         fields = {**step.fields, **{name: images.append(*image) for name, image in step.images.items()}}
         images.append_descriptor(fields, "weights")
@@ -86,10 +87,10 @@ def compile_network(network: Network, config: AcceleratorConfig, *, batch: int =
         locations=tuple(locations),
         activation_words=between.words * vectors,
         image=images.finished(),
-        weight_stream=np.concatenate(streamed) if streamed else None,
+        streamed=streamed,
         ring_base=places[0].ring_base if places else config.weight_depth,
         loads=tuple(loads),
-        load_stream=np.concatenate(loaded) if loaded else None,
+        loaded=loaded,
     )
 
 
@@ -152,15 +153,15 @@ class _Images:
         self._config = config
         self._layout = config.layer_fields
         self._depths = {memory.name: memory.depth for memory in config.memories}
-        self._parts: dict[str, list[Words]] = {}
+        self._parts: dict[str, list[Words | Deferred]] = {}
         self._sizes: dict[str, int] = {}
         self._known: dict[tuple[str, bytes], int] = {}
 
-    def append(self, memory: str, words: Words | None, per_word: int = 1) -> int:
+    def append(self, memory: str, words: Words | Deferred | None, per_word: int = 1) -> int:
         """Add words, if any, and return the address of the first, which counts `per_word` of each word."""
         if words is None:
             return 0
-        key = (memory, words.tobytes()) if memory in SHARED else None
+        key = (memory, words.tobytes()) if memory in SHARED and isinstance(words, np.ndarray) else None
         if key is not None and key in self._known:
             return self._known[key]
         address, depth = self._sizes.get(memory, 0), self._depths[memory]
@@ -183,8 +184,8 @@ class _Images:
             raise CompileError(f"layer {name!r} is too large for its descriptor: {error}") from None
         self.append("program", np.array(words, dtype=np.uint32)[:, None])
 
-    def finished(self) -> Mapping[str, Words]:
-        return {memory: np.concatenate(parts) for memory, parts in self._parts.items()}
+    def finished(self) -> Image:
+        return Image(self._parts)
 
 
 def _between(arrangement: Arrangement) -> tuple[Plan, list[int]]:

@@ -9,6 +9,7 @@ from celosia.host.models.binary import BinaryConv, BinaryDense
 from celosia.host.models.compressed import CompressedDense
 from celosia.host.models.float_ir import FloatNetwork
 from celosia.host.models.ir import Network
+from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 
 LARGEST_WEIGHTS = 1 << 16
@@ -40,29 +41,63 @@ def fit_memories(network: Network, config: AcceleratorConfig, *, keep: Collectio
     Raises
     ------
     CompileError
-        A layer is of an unsupported kind, or its integers do not fit the engine's widths.
+        A layer is of an unsupported kind, or its integers do not fit the engine's widths; or a memory that is kept is
+        too small.
+    """
+    return fit_program(network, config, keep=keep)[0]
+
+
+def fit_program(
+    network: Network, config: AcceleratorConfig, *, keep: Collection[str] = (), batch: int = 1
+) -> tuple[AcceleratorConfig, Program]:
+    """Return what `fit_memories` does, and a program for as many cycles, compiled no more often than need be.
+
+    Parameters
+    ----------
+    network, config, keep
+        As for `fit_memories`.
+    batch : int
+        Inputs that an iteration takes, instead of one.
+
+    Returns
+    -------
+    config : AcceleratorConfig
+    program : Program
+        What the network is on that config, but for where things lie: its own config may have deeper memories.
+
+    Raises
+    ------
+    CompileError
+        As for `fit_memories`.
     """
     room: dict[str, Any] = dict.fromkeys(_DEPTHS, _ROOM)
     engine: Any = config.engine
     looks_up = hasattr(engine, "lookup_tables") and engine.cols >= engine.rows and "lookup_tables" not in keep
     roomy = replace(engine, lookup_tables=_MOST_TABLES) if looks_up else engine
-    program = compile_network(network, replace(config, engine=roomy, **room))
-    weights = len(program.image.get("weights", ()))
+    program = compile_network(network, replace(config, engine=roomy, **room), batch=batch)
+    weights = program.image.count("weights")
     if looks_up:
-        tables = len(program.image.get("tables", ())) >> engine.activation_width
+        tables = program.image.count("tables") >> engine.activation_width
         engine = replace(engine, lookup_tables=max(engine.lookup_tables, tables))
-    fitted = _deeper(
-        replace(config, engine=engine),
-        keep,
-        weight_depth=min(weights, LARGEST_WEIGHTS),
-        parameter_depth=len(program.image.get("parameters", ())),
-        input_depth=program.input_words,
-        activation_depth=program.activation_words,
-        output_depth=program.output_words,
-    )
-    # Descriptors are as long as the addresses in them, and as many as it takes to stream what does not fit.
-    program = compile_network(network, replace(fitted, program_depth=_ROOM))
-    return _deeper(fitted, keep, program_depth=len(program.image["program"]))
+    needed = {
+        "weight_depth": weights,
+        "parameter_depth": program.image.count("parameters"),
+        "input_depth": program.input_words,
+        "activation_depth": program.activation_words,
+        "output_depth": program.output_words,
+    }
+    most = {**needed, "weight_depth": min(weights, LARGEST_WEIGHTS)}
+    fitted = _deeper(replace(config, engine=engine), keep, **most)
+    if any(words > getattr(fitted, depth) for depth, words in needed.items()):
+        # Some weights stream, which takes steps of its own; or else something is too small, and this says so.
+        program = compile_network(network, replace(fitted, program_depth=_ROOM), batch=batch)
+    # Descriptors are as long as the addresses in them.
+    steps = len(program.steps) + len(program.loads)
+    words = steps * fitted.layer_fields.words
+    fitted = _deeper(fitted, keep, program_depth=words)
+    if words > fitted.program_depth:
+        compile_network(network, fitted, batch=batch)  # which says that it is too small
+    return fitted, program
 
 
 def _deeper(config: AcceleratorConfig, keep: Collection[str], **needed: int) -> AcceleratorConfig:

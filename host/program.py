@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from celosia.host.errors import CompileError
 from celosia.host.models.ir import Layer, Network
+from celosia.host.pack.image import Deferred, Image, together
 from celosia.host.pack.step import Arrangement, Location
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.lanes import Words
@@ -139,16 +141,16 @@ class Program:
         Of each buffer of the arrangement.
     activation_words : int
         Words that tensors between layers take in the activation memory.
-    image : mapping
+    image : Image
         By memory name, the words from address 0 on: uint32, (entries, 32-bit words of a memory word).
-    weight_stream : ndarray of uint32 or None
-        Weight words that each iteration takes from the stream, in order.
+    streamed : sequence
+        Parts of `weight_stream`.
     ring_base : int
         First weight address of the ring for streamed weights.
     loads : sequence of PlannedStep
         What the device does once, before the first iteration, to have weights that are not in `image`.
-    load_stream : ndarray of uint32 or None
-        Weight words that it takes from the stream for that, in order.
+    loaded : sequence
+        Parts of `load_stream`.
     """
 
     network: Network
@@ -159,11 +161,21 @@ class Program:
     operation_steps: Sequence[int]
     locations: Sequence[Location]
     activation_words: int
-    image: Mapping[str, Words]
-    weight_stream: Words | None
+    image: Image
+    streamed: Sequence[Words | Deferred]
     ring_base: int
     loads: Sequence[PlannedStep]
-    load_stream: Words | None
+    loaded: Sequence[Words | Deferred]
+
+    @cached_property
+    def weight_stream(self) -> Words | None:
+        """Weight words that each iteration takes from the stream, in order: uint32; None if it takes none."""
+        return together(self.streamed)
+
+    @cached_property
+    def load_stream(self) -> Words | None:
+        """Weight words that the `loads` take from the stream, in order: uint32; None if they take none."""
+        return together(self.loaded)
 
     @property
     def steps(self) -> list[PlannedStep]:

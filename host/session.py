@@ -21,7 +21,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from celosia.host.models.ir import Network
 from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.lanes import Words
+
+CORE_LIMIT: Final = 100_000_000
+"""Most cycles of an iteration on a simulated core."""
 
 
 class Prediction(Protocol):
@@ -114,6 +117,42 @@ class DeviceMachine:
         """Write inputs, run, read results; the cycles are those from RUN to DONE."""
         results, status = self.device.run_resident(inputs)
         return results, status.causes
+
+
+class CoreMachine:
+    """A simulated core without its link, as a machine: a streamed weight word is there in every cycle.
+
+    Parameters
+    ----------
+    core : celosia.sim.core.CoreSimulator
+    """
+
+    weights_never_wait = True
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        self._program: Program | None = None
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """Config of the core."""
+        return self.core.config
+
+    def load(self, program: Program) -> None:
+        """Write the program's memories."""
+        for memory, words in program.image.items():
+            self.core.write(memory, words)
+        if program.load_stream is not None:
+            self.core.run(program.load_parameters(), weights=program.load_stream)
+        self._program = program
+
+    def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
+        """Write inputs, run, read results."""
+        assert self._program is not None, "load comes before iterate"
+        program = self._program
+        self.core.write("inputs", inputs)
+        run = self.core.run(program.run_parameters(1, stream=False), weights=program.weight_stream, limit=CORE_LIMIT)
+        return self.core.read("outputs", program.output_words), run.causes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from celosia.hw.checks import check_integer
@@ -151,7 +152,7 @@ class AcceleratorConfig:
             raise ValueError(f"engine={self.engine!r} must be the config of one of: {', '.join(ENGINES)}.")
         return package
 
-    @property
+    @cached_property
     def memories(self) -> tuple[MemorySpec, ...]:
         """The memories in the order of their numbers on the link."""
         engine = self.engine
@@ -183,7 +184,7 @@ class AcceleratorConfig:
         """Return cycles by cause as the counters have them: modulo 2^`counter_width`."""
         return {name: cycles % (1 << self.counter_width) for name, cycles in causes.items()}
 
-    @property
+    @cached_property
     def layer_fields(self) -> Fields:
         """Layout of a layer descriptor."""
         return find_engine(self.engine_name).layer_fields(self)

@@ -1,5 +1,7 @@
 """What the configs of several engines say alike: of weights and activations, and of memories."""
 
+from functools import cached_property
+
 
 class OperandRanges:
     """Ranges that follow from widths, for configs that have these three."""
@@ -8,14 +10,14 @@ class OperandRanges:
     activation_signed: bool
     weight_width: int
 
-    @property
+    @cached_property
     def activation_range(self) -> tuple[int, int]:
         """Smallest and largest activation."""
         if self.activation_signed:
             return -(1 << (self.activation_width - 1)), (1 << (self.activation_width - 1)) - 1
         return 0, (1 << self.activation_width) - 1
 
-    @property
+    @cached_property
     def weight_range(self) -> tuple[int, int]:
         """Smallest and largest weight."""
         return -(1 << (self.weight_width - 1)), (1 << (self.weight_width - 1)) - 1

@@ -81,8 +81,7 @@ def _compare_rtl(cases: list[Case], config: AcceleratorConfig) -> None:
 
 def _compare_on(case: Case, core: Any) -> None:
     """Compare every tensor, then the whole run's outputs and counters."""
-    from celosia.host.cli.machines import CoreMachine
-    from celosia.host.session import run
+    from celosia.host.session import CoreMachine, run
     from celosia.sim import reference
     from celosia.sim.check import check_tensors
 

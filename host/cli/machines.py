@@ -9,45 +9,13 @@ from celosia.host.cli.output import notices, progress_bar, working
 from celosia.host.device import Device
 from celosia.host.errors import CelosiaError
 from celosia.host.program import Program
-from celosia.host.session import DeviceMachine, Machine
+from celosia.host.session import CoreMachine, DeviceMachine, Machine
 from celosia.host.transports.address import open_port
 from celosia.host.transports.framed import FramedTransport
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.lanes import Words
 
 LONG_TRANSFER = 1 << 16  # bytes of an exchange that is worth a bar of its own
-
-
-class CoreMachine:
-    """A simulated core without its link, as a machine: a streamed weight word is there in every cycle."""
-
-    weights_never_wait = True
-
-    def __init__(self, core: Any) -> None:
-        self.core = core
-        self._program: Program | None = None
-
-    @property
-    def config(self) -> AcceleratorConfig:
-        """Config of the core."""
-        return self.core.config
-
-    def load(self, program: Program) -> None:
-        """Write the program's memories."""
-        for memory, words in program.image.items():
-            self.core.write(memory, words)
-        if program.load_stream is not None:
-            self.core.run(program.load_parameters(), weights=program.load_stream)
-        self._program = program
-
-    def iterate(self, inputs: Words) -> tuple[Words, Mapping[str, int]]:
-        """Write inputs, run, read results."""
-        assert self._program is not None, "load comes before iterate"
-        program = self._program
-        self.core.write("inputs", inputs)
-        limit = 100_000_000
-        run = self.core.run(program.run_parameters(1, stream=False), weights=program.weight_stream, limit=limit)
-        return self.core.read("outputs", program.output_words), run.causes
 
 
 class TimedMachine:

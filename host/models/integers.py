@@ -1,6 +1,7 @@
 """Integer types of activations: names, ranges, numpy containers, and how real values become integers."""
 
 import re
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ SUM: Final = "int32"
 _DTYPE = re.compile(r"(u?)int([1-9][0-9]?)")
 
 
+@cache
 def integer_range(dtype: str) -> tuple[int, int]:
     """Smallest and largest value of an integer type.
 
@@ -46,6 +48,7 @@ def integer_range(dtype: str) -> tuple[int, int]:
     return activation_range(dtype)
 
 
+@cache
 def activation_range(dtype: str) -> tuple[int, int]:
     """Smallest and largest value of ``intW`` or ``uintW``, as :func:`integer_range`, which other types have, too."""
     match = _DTYPE.fullmatch(dtype) if isinstance(dtype, str) else None

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from celosia.host.pack.image import Deferred
 from celosia.hw.lanes import Words
 
 MAX_VECTORS = (1 << 16) - 1
@@ -62,7 +63,7 @@ class Step:
         Fields of the descriptor, but for those that `images` names.
     images : mapping
         By address field: memory, words to put there or None, and addresses per word.
-    weights : ndarray of uint32 or None
+    weights : ndarray of uint32, Deferred, or None
         Weight words, in the order in which they are streamed or lie in memory; None: a load brings them, or none are
         needed.
     passes : int
@@ -76,8 +77,8 @@ class Step:
     """
 
     fields: MutableMapping[str, int]
-    images: Mapping[str, tuple[str, Words | None, int]]
-    weights: Words | None
+    images: Mapping[str, tuple[str, Words | Deferred | None, int]]
+    weights: Words | Deferred | None
     passes: int = 1
     detail: Any = None
     read_words: int = 0

@@ -7,6 +7,8 @@ tensors are); `systolic_windows` (descriptors); `systolic_weights` (weights, par
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,20 @@ from celosia.host.errors import CompileError
 from celosia.host.models.elementwise import Add
 from celosia.host.models.ir import Network
 from celosia.host.pack import systolic_product as product
+from celosia.host.pack.image import Deferred
 from celosia.host.pack.step import MAX_VECTORS, Location, Operation, Place, Step, StoredTensor
 from celosia.host.pack.systolic_graph import INPUT, Stored, Work, best_graph, offsets
 from celosia.host.pack.systolic_layout import Layout
 from celosia.host.pack.systolic_product import Product, offsets_of
-from celosia.host.pack.systolic_weights import lane_parameters, pack_parameters, pack_table, pack_weights, summands
+from celosia.host.pack.systolic_weights import (
+    lane_parameter_words,
+    lane_parameters,
+    pack_parameters,
+    pack_table,
+    pack_weights,
+    parameter_words,
+    summands,
+)
 from celosia.host.pack.systolic_windows import Walk, pixel_by_pixel, rectangles, requantization, step_beats, walk
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.lanes import Words, pack_lanes, unpack_lanes
@@ -156,12 +167,21 @@ class SystolicArrangement:
         if vectors > 1:
             made = _of_vectors(made, vectors)
         source, destination = self._several(stored, vectors), self._several(work.destination, vectors)
-        weights = [pack_weights(self._engine, made, tiling, run, source) for run in tiling.runs]
-        firsts = np.cumsum([0, *map(len, weights)])[:-1] + place.address
+        weights = [
+            Deferred(run.weight_words, partial(pack_weights, self._engine, made, tiling, run, source))
+            for run in tiling.runs
+        ]
+        firsts = list(accumulate((run.weight_words for run in tiling.runs), initial=place.address))
         sent = False
         steps = []
         for part in made.parts:
-            parameters = [pack_parameters(self._engine, made, part, tiling, run, source) for run in tiling.runs]
+            parameters = [
+                Deferred(
+                    parameter_words(self._engine, tiling, run, source),
+                    partial(pack_parameters, self._engine, made, part, tiling, run, source),
+                )
+                for run in tiling.runs
+            ]
             for rectangle in rectangles(part, made.window.out_size):
                 for number, run in enumerate(tiling.runs):
                     walked = walk(self._engine, made, tiling, run, rectangle, source, destination, stream=place.stream)
@@ -172,7 +192,7 @@ class SystolicArrangement:
                         "mode": int(tiling.mode),
                         "table": 0,
                         "weights_stream": int(place.stream),
-                        "weights": 0 if place.stream else int(firsts[number]),
+                        "weights": 0 if place.stream else firsts[number],
                     }
                     steps.append(
                         Step(
@@ -203,15 +223,14 @@ class SystolicArrangement:
         walked = pixel_by_pixel(self._engine, source, destination, size, distance)
         offset = offsets_of(self._engine, layer)[1]
         clamp = layer.output_zero_point + offset, layer.minimum + offset, layer.maximum + offset
-        parameters = lane_parameters(
-            self._engine,
-            source,
-            *(
-                np.full(layer.shape[-1], value, dtype=np.int64)
-                for value in (0, layer.output_multiplier, layer.output_shift)
-            ),
+        constants = [
+            np.full(layer.shape[-1], value, dtype=np.int64)
+            for value in (0, layer.output_multiplier, layer.output_shift)
+        ]
+        parameters = Deferred(
+            lane_parameter_words(self._engine, source), partial(lane_parameters, self._engine, source, *constants)
         )
-        images: dict[str, tuple[str, Words | None, int]] = {"parameters": ("parameters", parameters, 1)}
+        images: dict[str, tuple[str, Words | Deferred | None, int]] = {"parameters": ("parameters", parameters, 1)}
         if index == min(self._table_of):
             tables = np.concatenate([pack_table(self._engine, table) for table in self._tables])
             images["table"] = ("tables", tables, 1)  # from address 0 on, and this is number 0

@@ -101,6 +101,7 @@ class Graph:
         self._taken = [network.all_sources[index] for index in range(self.count)]
         self._homes: dict[int, tuple[int, int]] = {}  # tensor → concatenation that it is part of, words before it
         self._layouts: list[Layout] = []
+        self._products: dict[tuple[Any, ...], Product | None] = {}
         self._stored: dict[int, Stored] = {}
         self._lay_out()
         self._store(0)
@@ -141,13 +142,20 @@ class Graph:
                 return plain(shape, self._join(index, sources), exchanged=exchanged)
             case Add():
                 return plain(shape, _common(sources, self.engine.rows), exchanged=exchanged)
-        product = product_of(self.engine, layer, sources[0])
+        product = self._product(index, sources[0])
         if product is None:
             raise CompileError(
                 f"layer {layer.name!r} is a {type(layer).__name__}; the systolic engine takes dense layers, "
                 "convolutions, pooling, additions and rescaling in integers, concatenations and reshapes."
             )
         return plain(shape, self._result_lanes(product, sources[0]), exchanged=exchanged)
+
+    def _product(self, index: int, source: Layout) -> Product | None:
+        """Return what is computed for a layer, which does not depend on how far apart its input's pixels are."""
+        key = index, source.grid, source.cell, source.exchanged, source.is_even
+        if key not in self._products:
+            self._products[key] = product_of(self.engine, self.network.layers[index], source)
+        return self._products[key]
 
     def _result_lanes(self, product: Product, source: Layout) -> np.ndarray:
         keeps = product.channelwise and self.engine.resolved_taps
@@ -224,7 +232,7 @@ class Graph:
         if isinstance(layer, Add):
             self._add(index, layer, sources, destination)
         else:
-            product = product_of(self.engine, layer, sources[0].layout)
+            product = self._product(index, sources[0].layout)
             assert product is not None
             self._multiply(index, product, sources[0], destination)
         self.after.append(len(self.works) - 1)

@@ -9,6 +9,7 @@ from celosia.host.models.convolution import Conv2d
 from celosia.host.models.elementwise import Rescale
 from celosia.host.models.integers import integer_range
 from celosia.host.models.ir import Dense
+from celosia.host.models.matrix import IntegerWeights
 from celosia.host.models.pooling import AveragePool2d, MaxPool2d
 from celosia.host.pack.systolic_layout import Layout
 from celosia.host.pack.systolic_pool import average_pool, max_pool
@@ -54,25 +55,25 @@ def product_of(engine: SystolicConfig, layer: Any, source: Layout) -> Product | 
             product = _rescale(engine, layer, source)
         case _:
             return None
-    _check_sums(engine, product, layer.input_dtype)
+    _check_sums(engine, product, layer)
     return product
 
 
 def _weighted(engine: SystolicConfig, layer: Any, window: Window, weights: np.ndarray, **changes: Any) -> Product:
     """Return the product of a layer with weights and parameters for each output."""
-    low, high = int(weights.min()), int(weights.max())
+    low, high = layer.weight_range
     if low < engine.weight_range[0] or high > engine.weight_range[1]:
         raise CompileError(
             f"layer {layer.name!r} has weights from {low} to {high}; weight_width={engine.weight_width} holds "
             f"{engine.weight_range[0]} to {engine.weight_range[1]}."
         )
     zero_point = layer.input_zero_point + offsets_of(engine, layer)[0]
-    sums = weights.sum(axis=(0, 1, 2), dtype=np.int64)
+    positive, negative = layer.weight_sums
     return Product(
         name=layer.name,
         window=window,
         weights=weights,
-        bias=layer.bias - zero_point * sums,
+        bias=layer.bias - zero_point * (positive + negative),
         parts=(whole(window.out_size, weights.shape[3], layer.multiplier, layer.shift),),
         pad_value=zero_point,
         **requantized(engine, layer),
@@ -120,7 +121,7 @@ def _rescale(engine: SystolicConfig, layer: Rescale, source: Layout) -> Product:
     )
 
 
-def _check_sums(engine: SystolicConfig, product: Product, dtype: str) -> None:
+def _check_sums(engine: SystolicConfig, product: Product, layer: Any) -> None:
     """Refuse sums that the accumulators do not hold.
 
     Raises
@@ -128,13 +129,15 @@ def _check_sums(engine: SystolicConfig, product: Product, dtype: str) -> None:
     CompileError
         A sum or a bias may be out of their range.
     """
-    offset = activation_offset(engine, dtype)
-    low, high = (end + offset for end in integer_range(dtype))
+    offset = activation_offset(engine, layer.input_dtype)
+    low, high = (end + offset for end in integer_range(layer.input_dtype))
     if product.pools:
         least, most = engine.activation_range
     else:
-        positive = np.maximum(product.weights, 0).sum(axis=(0, 1, 2), dtype=np.int64)
-        negative = np.minimum(product.weights, 0).sum(axis=(0, 1, 2), dtype=np.int64)
+        if isinstance(layer, IntegerWeights):
+            positive, negative = layer.weight_sums
+        else:  # all weights are 1
+            positive, negative = product.weights.sum(axis=(0, 1, 2), dtype=np.int64), np.zeros((), dtype=np.int64)
         ends = positive * low + negative * high, positive * high + negative * low
         least, most = (int(function(end)) for function, end in zip((np.min, np.max), ends, strict=True))
     least, most = min(least, int(product.bias.min())), max(most, int(product.bias.max()))

@@ -8,6 +8,7 @@ from celosia.host.models.integers import integer_range
 from celosia.host.pack.systolic_layout import Layout
 from celosia.host.pack.systolic_product import Part, Product
 from celosia.host.pack.systolic_tiles import Run, Tiling
+from celosia.host.pack.systolic_windows import edge_groups
 from celosia.hw.lanes import Words, pack_lanes
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
@@ -96,6 +97,19 @@ def pack_parameters(
     )
 
 
+def parameter_words(engine: SystolicConfig, tiling: Tiling, run: Run, source: Layout) -> int:
+    """Return how many words `pack_parameters` gives."""
+    if tiling.mode is Mode.CHANNELS:
+        return lane_parameter_words(engine, source)
+    return -(-(run.channels[1] - run.channels[0]) // engine.resolved_post_lanes)
+
+
+def lane_parameter_words(engine: SystolicConfig, source: Layout) -> int:
+    """Return how many words `lane_parameters` gives: groups of lanes up to the last one with a channel."""
+    groups = engine.rows // engine.resolved_post_lanes
+    return (source.words - 1) * groups + edge_groups(engine, source)
+
+
 def lane_parameters(
     engine: SystolicConfig, source: Layout, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
 ) -> Words:
@@ -107,9 +121,7 @@ def lane_parameters(
         shift=np.where(channel >= 0, shift[channel], 0),
         enable=channel >= 0,
     )
-    groups = engine.rows // engine.resolved_post_lanes
-    last = int(np.flatnonzero(source.lanes[-1] >= 0).max()) // engine.resolved_post_lanes + 1
-    return words[: (source.words - 1) * groups + last]
+    return words[: lane_parameter_words(engine, source)]
 
 
 def summands(layer: Any, operand: int, offset: int, width: int) -> np.ndarray:

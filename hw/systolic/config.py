@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from celosia.hw.checks import check_common_divisor, check_integer
@@ -135,7 +136,7 @@ class SystolicConfig(OperandRanges, PlainMemories):
         """Processing elements, which is also MACs per cycle."""
         return self.rows * self.cols
 
-    @property
+    @cached_property
     def product_range(self) -> tuple[int, int]:
         """Smallest and largest product of an activation and a weight."""
         corners = [a * w for a in self.activation_range for w in self.weight_range]
@@ -160,7 +161,7 @@ class SystolicConfig(OperandRanges, PlainMemories):
         """Bits of the sum that leaves a column of `rows` PEs, signed."""
         return self.sum_width(self.rows)
 
-    @property
+    @cached_property
     def resolved_accumulator_width(self) -> int:
         """Bits of an accumulator, signed: as given, else derived from `max_k`."""
         if self.accumulator_width is not None:
@@ -168,7 +169,7 @@ class SystolicConfig(OperandRanges, PlainMemories):
         # A column may be wider than max_k products, when max_k is less than the rows.
         return min(max(self.sum_width(self.max_k), self.column_width) + 1, MAX_ACCUMULATOR_WIDTH)
 
-    @property
+    @cached_property
     def resolved_post_lanes(self) -> int:
         """Requantizer lanes: as given, else the largest divisor of gcd(rows, cols) that layers of K = 32 keep busy."""
         if self.post_lanes is not None:
@@ -177,7 +178,7 @@ class SystolicConfig(OperandRanges, PlainMemories):
         busy = max(self.pe_count // LANE_K, 1)
         return max(lanes for lanes in range(1, shared + 1) if shared % lanes == 0 and lanes <= busy)
 
-    @property
+    @cached_property
     def resolved_taps(self) -> int:
         """Rows that take activations from above: as given, else 3 where rows and columns allow it."""
         if self.taps is not None:
@@ -230,7 +231,7 @@ class SystolicConfig(OperandRanges, PlainMemories):
             output_signed=self.activation_signed,
         )
 
-    @property
+    @cached_property
     def parameter_layout(self) -> ParameterLayout:
         """Layout of a word of per-channel parameters, one channel per requantizer lane."""
         return ParameterLayout(accumulator_width=self.resolved_accumulator_width, lanes=self.resolved_post_lanes)

@@ -158,35 +158,87 @@ class _Walk:
         self._drained_before = 0  # rows of drains no longer in the list
 
     def repeat(self, rows: int, groups: int, count: int) -> None:
-        """Follow some equal N tiles, the first of them one by one.
+        """Follow some equal N tiles."""
+        if self.ring is None and self._line.even:
+            self._follow_even(rows, groups, count)
+        else:
+            for _ in range(count):
+                self.visit(rows, groups)
 
-        A tile depends on the one before, and on those whose rows are still in the accumulators. When in as many tiles
-        in a row everything has moved on by the same time, it will in the others, too.
+    def _follow_even(self, rows: int, groups: int, count: int) -> None:
+        """Follow equal N tiles of resident weights, as `visit` would one by one, until the rest goes on as before.
+
+        A tile depends on the one before, and on those whose rows are still in the accumulators. When everything has
+        moved on by the same time, and those have begun to drain that time apart, it will be so in the others, too.
         """
         looks_back = -(-self.engine.accumulator_rows // rows) + 1
-        settled, step, before, causes = 0, -1, self._state(), dict(self.causes)
-        while count and (settled <= looks_back or self.ring is not None):
-            causes = dict(self.causes)
-            self.visit(rows, groups)
-            count -= 1
-            now = self._state()
-            steps = {b - a for a, b in zip(before, now, strict=True)}
-            settled = settled + 1 if steps == {step} and self._line.even else 0
-            step, before = max(steps), now
-        if not count:
-            return
-        self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end, begin = (
-            time + count * step for time in before
-        )
-        for cause, cycles in self.causes.items():
-            self.causes[cause] += count * (cycles - causes[cause])
-        self._allocated += count * rows
-        self._drains = [_Drained(rows, begin - back * step, groups) for back in reversed(range(looks_back))]
-        self._drained_before = self._allocated - looks_back * rows
+        k_tiles, k_edge = self.layer["k_tiles"], self.layer["k_edge"]
+        beats = self._feed(rows, count * k_tiles)
+        edge = k_edge if self.weighted else 0
+        first = edge if k_tiles == 1 else self.layer["k_rows"] if self.weighted else 0
+        period = max(beats, first, HAZARD_CYCLES)  # of K tiles between the first and the last
+        middle = max(k_tiles - 2, 0)
+        draining = rows * groups
+        free, begun, swap, loaded, drain_end = self._times()
+        drained = self._drains[-1].begin if self._drains else -1
+        load = room_wait = hazard = even = moved = 0
+        left = count
+        while left:
+            before, waits = (free, begun, swap, loaded, drain_end, drained), (load, room_wait, hazard)
+            self._allocated += rows
+            room = self._room()
+            if k_tiles == 1 and self._allocated > rows:  # the tile before is taken from the room a cycle after it began
+                room = max(room, begun + 1 + ROOM_CYCLES)
+            full = max(swap + first, free) if self.weighted else free
+            load += full - free
+            begun = max(full, room)
+            room_wait += begun - full
+            free = begun + beats
+            if self.weighted:
+                swap, loaded = begun, swap + first
+            if middle:
+                load += middle * (max(beats, first) - beats)
+                hazard += middle * (period - max(beats, first))
+                if self.weighted:
+                    loaded = swap + (middle - 1) * period + first
+                    swap += middle * period
+                begun += middle * period
+                free = begun + beats
+            if k_tiles > 1:
+                full = max(swap + edge, free) if self.weighted else free
+                load += full - free
+                begun = max(full, begun + HAZARD_CYCLES)
+                hazard += begun - full
+                free = begun + beats
+                if self.weighted:
+                    swap, loaded = begun, swap + edge
+            drained = max(drain_end, begun + self._ready_delay)
+            drain_end = drained + draining
+            self._drains.append(_Drained(rows, drained, groups))
+            left -= 1
+            even = even + 1 if drained - before[5] == moved else 1
+            moved = drained - before[5]
+            same = free - before[0] == begun - before[1] == drain_end - before[4] == moved
+            if self.weighted:
+                same = same and swap - before[2] == loaded - before[3] == moved
+            if same and even > looks_back and left:
+                load, room_wait, hazard = (
+                    now + left * (now - then) for now, then in zip((load, room_wait, hazard), waits, strict=True)
+                )
+                free, begun, drain_end, drained = (time + left * moved for time in (free, begun, drain_end, drained))
+                if self.weighted:
+                    swap, loaded = swap + left * moved, loaded + left * moved
+                self._allocated += left * rows
+                self._drains = [_Drained(rows, drained - back * moved, groups) for back in reversed(range(looks_back))]
+                self._drained_before = self._allocated - looks_back * rows
+                left = 0
+        self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end = free, begun, swap, loaded, drain_end
+        self.causes["weights_load"] += load
+        self.causes["output_wait"] += room_wait
+        self.causes["hazard"] += hazard
 
-    def _state(self) -> tuple[int, ...]:
-        begin = self._drains[-1].begin if self._drains else 0
-        return self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end, begin
+    def _times(self) -> tuple[int, int, int, int, int]:
+        return self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end
 
     def visit(self, rows: int, groups: int) -> None:
         """Follow one N tile: a block of `rows` sums through each of its K tiles."""
