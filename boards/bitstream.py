@@ -121,6 +121,23 @@ def build_bitstream(
     return attempts
 
 
+def count_design(
+    board: Board,
+    config: AcceleratorConfig,
+    plan: ClockPlan,
+    *,
+    baud: int,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Usage]:
+    """Synthesize the design on a board, without placing it, and count what it takes of each kind.
+
+    The counts are those that place and route works with; they are kept as bitstreams are. Parameters and errors as of
+    `build_bitstream`.
+    """
+    with tempfile.TemporaryDirectory(prefix="celosia-") as folder:
+        return _Run(board, config, plan, baud, Path(folder), progress or (lambda _: None)).packed()
+
+
 def tool_versions(board: Board) -> dict[str, str]:
     """Return package → version of the tools that a board's family needs.
 
@@ -162,7 +179,26 @@ class _Run:
 
     def attempt(self, seed: int) -> Attempt:
         """Return what comes out of a seed."""
-        key = {
+        found = cached({**self._key, "seed": seed}, lambda: self._place(seed))
+        return Attempt(
+            seed=seed,
+            usage=_usages(found),
+            failure=found["failure"],
+            fmax_mhz=found["fmax_mhz"],
+            constraint_mhz=self.constraint_mhz if not found["failure"] else 0.0,
+            path=tuple(found["path"]),
+            bitstream=base64.b64decode(found["bitstream"]),
+            logs=found["logs"],
+        )
+
+    def packed(self) -> dict[str, Usage]:
+        """Return how much is used before anything is placed."""
+        return _usages(cached({**self._key, "packed": True}, self._pack))
+
+    @cached_property
+    def _key(self) -> dict[str, Any]:
+        """What every outcome depends on."""
+        return {
             "flow": ["bitstream", FLOW_VERSION],
             "design": hashlib.sha256(self.design.encode()).hexdigest(),
             "pins": self.pins,
@@ -171,20 +207,7 @@ class _Run:
             "sites": self.sites,
             "constraint": self.constraint_mhz,
             "versions": self.versions,
-            "seed": seed,
         }
-        found = cached(key, lambda: self._place(seed))
-        usage = {kind: Usage(used=used, available=available) for kind, (used, available) in found["usage"].items()}
-        return Attempt(
-            seed=seed,
-            usage=usage,
-            failure=found["failure"],
-            fmax_mhz=found["fmax_mhz"],
-            constraint_mhz=self.constraint_mhz if not found["failure"] else 0.0,
-            path=tuple(found["path"]),
-            bitstream=base64.b64decode(found["bitstream"]),
-            logs=found["logs"],
-        )
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -197,21 +220,8 @@ class _Run:
     def _place(self, seed: int) -> dict[str, Any]:
         counts = self.counts
         self.progress(f"place and route, seed {seed}")
-        pins = f"{TOP}{self.packer.pins_suffix}"
-        (self.folder / pins).write_text(self.pins)
-        arguments = [
-            *self.board.device.options,
-            *self.flow.place,
-            *("--json", f"{TOP}.json", *self.packer.place(TOP, pins), "--report", "report.json", "--log", "place.log"),
-            *("--seed", str(seed), "--freq", f"{self.constraint_mhz:.6f}", "--timing-allow-fail", "-q"),
-        ]
-        failure, log = "", ""
-        try:
-            run_tool(self.flow.package, self.flow.function, arguments, self.folder)
-        except SynthesisError as error:
-            failure, log = str(error), error.log
-        log_file = self.folder / "place.log"
-        log = log_file.read_text(errors="replace") if log_file.exists() else log
+        routed = self.packer.routed_option, f"{TOP}{self.packer.routed_suffix}"
+        failure, log = self._nextpnr(*routed, "--report", "report.json", "--seed", str(seed))
         usage = self._usage(log, counts)
         if failure and all(used <= available for used, available in usage.values()):
             raise SynthesisError(failure, log)
@@ -232,6 +242,31 @@ class _Run:
             data = self.packer.pack(self.folder, TOP, self.board.pack)
             outcome["bitstream"] = base64.b64encode(data).decode()
         return outcome
+
+    def _pack(self) -> dict[str, Any]:
+        counts = self.counts
+        self.progress("pack cells")
+        failure, log = self._nextpnr("--pack-only")
+        if failure:
+            raise SynthesisError(failure, log)
+        return {"usage": self._usage(log, counts)}
+
+    def _nextpnr(self, *arguments: str) -> tuple[str, str]:
+        """Run place and route, and return why it failed, if it did, and its log."""
+        pins, log_file = f"{TOP}{self.packer.pins_suffix}", self.folder / "place.log"
+        (self.folder / pins).write_text(self.pins)
+        given = [
+            *self.board.device.options,
+            *self.flow.place,
+            *("--json", f"{TOP}.json", self.packer.pins_option, pins, "--log", log_file.name),
+            *("--freq", f"{self.constraint_mhz:.6f}", "--timing-allow-fail", "-q", *arguments),
+        ]
+        failure, log = "", ""
+        try:
+            run_tool(self.flow.package, self.flow.function, given, self.folder)
+        except SynthesisError as error:
+            failure, log = str(error), error.log
+        return failure, log_file.read_text(errors="replace") if log_file.exists() else log
 
     def _usage(self, log: str, counts: dict[str, int]) -> dict[str, tuple[int, int]]:
         """Return used and available of each kind: as place and route says, else as the netlist and the data sheet."""
@@ -254,6 +289,10 @@ class _Run:
                 f"it should be one clock at {self.constraint_mhz:.3f} MHz."
             )
         return slowest(report)
+
+
+def _usages(outcome: dict[str, Any]) -> dict[str, Usage]:
+    return {kind: Usage(used=used, available=available) for kind, (used, available) in outcome["usage"].items()}
 
 
 def _text(content: str | bytes) -> str:

