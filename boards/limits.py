@@ -14,7 +14,7 @@ _DEPTHS = ("weight_depth", "activation_depth", "input_depth", "output_depth", "p
 
 
 def least_usage(config: AcceleratorConfig, device: Device) -> dict[str, Usage]:
-    """Return what an accelerator needs at least: multipliers of its PEs, and block RAMs of the host's memories.
+    """Return what an accelerator needs at least: multipliers of its engine, and block RAMs of the host's memories.
 
     Where a chip has no multipliers, look-up tables do their work.
 
@@ -23,7 +23,7 @@ def least_usage(config: AcceleratorConfig, device: Device) -> dict[str, Usage]:
     config : AcceleratorConfig
     device : Device
     """
-    multipliers = config.engine.pe_count if device.dsps and config.engine_name != "binary" else 0
+    multipliers = config.engine.multipliers if device.dsps else 0
     blocks = sum(
         memory.banks * device.least_brams(-(-memory.width // memory.banks), memory.depth)
         for memory in config.memories

@@ -4,16 +4,12 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
-SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
-"""Bits and rows of one DP16KD (FPGA-TN-02204), in all its shapes."""
-
-SMALL = 64  # rows up to which look-up tables make the better memory
-BYTE = 9  # bits that are written together, or less in the shapes of less
+from celosia.hw.block_shapes import BYTE, has_shape, pieces
 
 
 def suits(depth: int, platform: object) -> bool:
     """Return whether `add_block_ram` makes a memory of so many rows."""
-    return getattr(platform, "family", None) == "ecp5" and SMALL < depth <= SHAPES[-1][1]
+    return getattr(platform, "family", None) == "ecp5" and has_shape(depth)
 
 
 def add_block_ram(m: Module, name: str, *, lanes: int, write: Any, read_address: Value, depth: int) -> Value:
@@ -38,18 +34,13 @@ def add_block_ram(m: Module, name: str, *, lanes: int, write: Any, read_address:
     depth : int
         Rows, for which `suits` holds.
     """
-    width, rows = next(shape for shape in SHAPES if shape[1] >= depth)
+    width, rows, cut = pieces(len(write.data), lanes, depth)
     byte = min(width, BYTE)
-    lane_width = len(write.data) // lanes
-    pieces = [
-        (lane, write.data[start : min(start + byte, (lane + 1) * lane_width)])
-        for lane in range(lanes)
-        for start in range(lane * lane_width, (lane + 1) * lane_width, byte)
-    ]
+    parts = [(lane, write.data[first:end]) for lane, first, end in cut]
     word = []
     per_block = width // byte
-    for index, first in enumerate(range(0, len(pieces), per_block)):
-        inside = pieces[first : first + per_block]
+    for index, first in enumerate(range(0, len(parts), per_block)):
+        inside = parts[first : first + per_block]
         enables = Cat(write.enable[lane] for lane, _ in inside)
         data = Cat(Cat(piece, Const(0, byte - len(piece))) for _, piece in inside)
         found = Signal(width, name=f"{name}_{index}_data")

@@ -54,6 +54,16 @@ class EngineConfig(Protocol):
         """Cycles after a reset before the engine is ready for a run."""
         ...
 
+    @property
+    def multipliers(self) -> int:
+        """Multipliers of up to 18 × 18 bits in the engine: those of its PEs, and of what is behind them."""
+        ...
+
+    @property
+    def scratchpads(self) -> tuple[tuple[int, int, int], ...]:
+        """Memories inside of the engine that the host does not see: how many, bits of a word, words."""
+        ...
+
     def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
         """Name, bits of a word, words, and banks of up to two memories that only this engine has."""
         ...

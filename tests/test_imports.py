@@ -1,4 +1,4 @@
-"""Imports point one way: hw <- sim, hw <- host, hw <- boards; and a host program never loads Amaranth."""
+"""Imports point one way: hw <- sim, hw <- host, hw <- boards <- explore; and a host program never loads Amaranth."""
 
 import ast
 import subprocess
@@ -14,6 +14,9 @@ PURE_HW = (
     *("bus_registers", "table"),
 )
 ALLOWED = {"hw": {"hw"}, "sim": {"hw", "sim"}, "host": {"hw", "host"}, "boards": {"hw", "boards"}}
+ABOVE = {  # what puts the others together
+    "sim/explore": {"host", "boards"},
+}
 LAZY = {  # what a command reaches only when it runs
     "host/cli": {"sim", "boards"},
 }
@@ -45,8 +48,12 @@ def test_direction(path: Path) -> None:
     place = path.relative_to(ROOT)
     tree = ast.parse(path.read_text(encoding="utf-8"))
     part = place.parts[0]
-    lazy = next((more for prefix, more in LAZY.items() if str(place).startswith(prefix)), set())
-    for names, allowed in ((imported(at_import(tree)), ALLOWED[part]), (imported(tree), ALLOWED[part] | lazy)):
+    above, lazy = (
+        next((more for prefix, more in table.items() if str(place).startswith(prefix)), set())
+        for table in (ABOVE, LAZY)
+    )
+    first = ALLOWED[part] | above
+    for names, allowed in ((imported(at_import(tree)), first), (imported(tree), first | lazy)):
         targets = {name.split(".")[1] for name in names if name.startswith("celosia.")}
         assert targets <= allowed, f"{place} imports celosia.{(targets - allowed).pop()}"
 

@@ -20,6 +20,7 @@ from celosia.host.cli.program import boards, program
 from celosia.host.cli.run import run_model
 from celosia.host.cli.schedule import schedule_model
 from celosia.host.cli.simulate import simulate
+from celosia.host.cli.sweep import sweep
 
 BAD_INPUT, INTERRUPTED = 2, 130
 TRACEBACK: Final = "CELOSIA_TRACEBACK"  # environment: show where an error comes from
@@ -96,6 +97,15 @@ app.command(
         "celosia build ulx3s-85f mlp.npz --calibration typical.npy -o build/mlp",
     ),
 )(build)
+app.command(
+    "sweep",
+    epilog=epilog(
+        "celosia sweep resnet8.tflite --board ulx3s-85f --vary rows=2..12 --vary cols=2..12 -o build/sweep",
+        "celosia sweep mlp.npz --vary rows=4..64*2 --vary cols=4..64*2 --objective cycles --objective pes",
+        "celosia sweep net.tflite --board ulx3s-85f --vary rows=4..8 --vary cols=4..8 --best | celosia build -",
+        "celosia sweep alexnet.csv --set rows=32 --set cols=32 --compute-report COMPUTE_REPORT.csv",
+    ),
+)(sweep)
 app.command("program", epilog=epilog("celosia program ulx3s-85f", "celosia program ulx3s-85f build/mlp"))(program)
 app.command("boards", epilog=epilog("celosia boards", "celosia boards --json"))(boards)
 app.command("list", epilog=epilog("celosia list", "celosia list --json"))(list_engines)

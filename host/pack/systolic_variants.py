@@ -1,5 +1,6 @@
 """Which layers of a network are the engine's, and in which ways its images may lie."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ def variants(engine: SystolicConfig, network: Network) -> list[Variant]:
     count = engine_layers(network)
     shapes = [shape for layer in network.layers[:count] for shape in (*taken_shapes(layer), layer.output_shape)]
     found = [Variant()]
-    if any(len(shape) > 2 for shape in shapes):
+    if any(len(shape) > 2 for shape in shapes) and not _is_symmetric(network.layers[:count], shapes):
         found.append(Variant(exchanged=True))
     first = only_reader(network, count)
     if isinstance(first, Conv2d) and first.groups == 1 and first.dilations == (1, 1) and max(first.strides) > 1:
@@ -62,6 +63,16 @@ def variants(engine: SystolicConfig, network: Network) -> list[Variant]:
                 for variant in found
             ]
     return found
+
+
+def _is_symmetric(layers: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether rows and columns are alike in everything, so that images that lie exchanged take as long."""
+    pairs: list[Pair] = [(shape[-3], shape[-2]) for shape in shapes if len(shape) > 2]
+    for layer in layers:
+        if hasattr(layer, "kernel"):
+            top, left, bottom, right = layer.padding
+            pairs += [layer.kernel, layer.strides, layer.dilations, (top, left), (bottom, right)]
+    return all(rows == cols for rows, cols in pairs)
 
 
 def only_reader(network: Network, count: int) -> Any:

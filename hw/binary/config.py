@@ -140,6 +140,16 @@ class BinaryConfig(PlainMemories):
         return self.simd
 
     @property
+    def multipliers(self) -> int:
+        """None: products of signs are XNORs."""
+        return 0
+
+    @property
+    def scratchpads(self) -> tuple[tuple[int, int, int], ...]:
+        """None: sums are in registers."""
+        return ()
+
+    @property
     def write_lanes(self) -> int:
         """Activation words are written whole."""
         return 1

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from celosia.hw.block_ram import SMALL
+from celosia.hw.block_shapes import SMALL
 
 
 class Queue(wiring.Component):

@@ -183,6 +183,16 @@ class SparseConfig(OperandRanges):
         """The accumulators are cleared, a row of every bank per cycle."""
         return self.bank_rows + 1
 
+    @property
+    def multipliers(self) -> int:
+        """One in each PE."""
+        return self.pes
+
+    @property
+    def scratchpads(self) -> tuple[tuple[int, int, int], ...]:
+        """The banks of each PE's accumulators."""
+        return ((self.pes * self.group, self.accumulator_width, self.bank_rows),)
+
     def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
         """Column pointers, of an even column and of the odd one after it in a word; and codebooks."""
         pointer = self.pes * weight_depth.bit_length()

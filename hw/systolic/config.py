@@ -8,7 +8,8 @@ from typing import ClassVar
 from celosia.hw.checks import check_common_divisor, check_integer
 from celosia.hw.operands import OperandRanges, PlainMemories
 from celosia.hw.post.config import RequantizerConfig
-from celosia.hw.post.parameters import ParameterLayout
+from celosia.hw.post.limbs import partial_products
+from celosia.hw.post.parameters import MULTIPLIER_WIDTH, ParameterLayout
 
 MAX_ACCUMULATOR_WIDTH = 48  # bits: the widest accumulator the requantizer takes
 MAX_LOOKUP_TABLES = 256
@@ -194,6 +195,17 @@ class SystolicConfig(OperandRanges, PlainMemories):
     def table_address_width(self) -> int:
         """Bits of the number of a lookup table."""
         return max(1, (self.lookup_tables - 1).bit_length())
+
+    @property
+    def multipliers(self) -> int:
+        """One in each PE, and those of each requantizer lane."""
+        of_lane = len(partial_products(self.resolved_accumulator_width + 1, MULTIPLIER_WIDTH))
+        return self.pe_count + self.resolved_post_lanes * of_lane
+
+    @property
+    def scratchpads(self) -> tuple[tuple[int, int, int], ...]:
+        """Each column's accumulators twice: for the sum that goes on, and for the drain."""
+        return ((2 * self.cols, self.resolved_accumulator_width, self.accumulator_rows),)
 
     def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
         """Lookup tables, if any: in a word, an entry for each lane, which are all equal."""

@@ -4,7 +4,7 @@ from collections import deque
 import pytest
 from amaranth.sim import Simulator
 
-from celosia.hw.block_ram import SMALL
+from celosia.hw.block_shapes import SMALL
 from celosia.hw.link.queue import Queue
 
 

@@ -1,0 +1,114 @@
+"""What candidates are measured with: one model, or layers one after the other."""
+
+import hashlib
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from celosia.host.errors import CelosiaError
+from celosia.host.models.float_ir import FloatNetwork
+from celosia.host.models.integers import container
+from celosia.host.models.ir import Network
+from celosia.host.prepare import prepare
+from celosia.hw.config import AcceleratorConfig
+
+_WIDTHS: Final = ("weight_width", "activation_width", "activation_signed", "accumulator_width", "codebook_width")
+"""Parameters of engines that decide which integers a float model becomes."""
+
+Piece = tuple[Network, np.ndarray]
+"""A network, and inputs of it in its integers."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Workload:
+    """Models that run one after the other; their cycles add up.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in reports.
+    models : sequence of Network or FloatNetwork
+    inputs : ndarray (n, …) or None
+        Inputs of the only model, where cycles depend on them, a float model is quantized by them, or for the accuracy.
+    labels : ndarray (n,) or None
+        Their right classes.
+    calibration : ndarray (n, …) or None
+        Typical inputs that a float model's ranges are taken from, instead of `inputs`.
+    batch : int
+        Inputs that are run at a time.
+
+    Raises
+    ------
+    CelosiaError
+        A float model comes without inputs to quantize it by, labels without as many inputs, or inputs with several
+        models.
+    """
+
+    name: str
+    models: Sequence[Network | FloatNetwork]
+    inputs: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    calibration: np.ndarray | None = None
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        typical = self.inputs if self.calibration is None else self.calibration
+        if typical is None and any(isinstance(model, FloatNetwork) for model in self.models):
+            raise CelosiaError(f"{self.name}: a float model needs typical inputs to be quantized; give --input X.npy.")
+        if self.inputs is not None and len(self.models) > 1:
+            raise CelosiaError(f"{self.name} has layers that do not follow each other; leave --input out.")
+        if self.labels is not None and (self.inputs is None or self.labels.shape != (len(self.inputs),)):
+            raise CelosiaError(f"{self.name}: labels of shape {self.labels.shape} need as many --input entries.")
+        if self.batch < 1:
+            raise CelosiaError(f"--batch {self.batch} must be at least 1.")
+
+    @cached_property
+    def digest(self) -> str:
+        """Hexadecimal digits that name everything in it."""
+        return hashlib.sha256(self.pickled).hexdigest()[:32]
+
+    @cached_property
+    def pickled(self) -> bytes:
+        """Bytes that a worker makes it from again."""
+        return pickle.dumps(
+            Workload(
+                name=self.name,
+                models=tuple(self.models),
+                inputs=self.inputs,
+                labels=self.labels,
+                calibration=self.calibration,
+                batch=self.batch,
+            )
+        )
+
+    @cached_property
+    def _prepared(self) -> dict[tuple[Any, ...], list[Piece]]:
+        return {}
+
+    def pieces(self, config: AcceleratorConfig) -> list[Piece]:
+        """Return the models in the integers of a config, each with the batch that cycles are counted for.
+
+        Raises
+        ------
+        CelosiaError
+            A float model cannot be turned into such integers, or the inputs do not fit the model.
+        """
+        engine = config.engine
+        key = (config.engine_name, *(getattr(engine, name, None) for name in _WIDTHS))
+        if key not in self._prepared:
+            self._prepared[key] = [self._piece(model, config) for model in self.models]
+        return self._prepared[key]
+
+    def _piece(self, model: Network | FloatNetwork, config: AcceleratorConfig) -> Piece:
+        if self.inputs is not None:
+            return prepare(model, self.inputs, config, calibration=self.calibration)
+        if isinstance(model, FloatNetwork):
+            assert self.calibration is not None
+            return prepare(model, self.calibration[: self.batch], config, calibration=self.calibration)
+        # Never 0 where that is no value of the type: bipolar inputs.
+        shape = (self.batch, *model.layers[0].input_shape)
+        return model, np.full(shape, model.input_step - 1, dtype=container(model.input_dtype))
