@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from celosia.boards.board import Board
-from celosia.boards.devices import Device
+from celosia.boards.devices import DEVICES, Device
 from celosia.boards.features import features_of
 from celosia.hw.block_shapes import SHAPES, blocks, has_shape
 from celosia.hw.config import AcceleratorConfig
@@ -25,11 +25,12 @@ from celosia.hw.config import AcceleratorConfig
 CLOCK_SHARE: Final = 0.9
 """How much of the estimated clock rate a design is placed and routed for."""
 TABLE: Final = Path(__file__).with_name("routed.csv")
+_DEVICE: Final = "ecp5-85f"  # where the designs of the table are
 FITTED: Final = ("luts", "ffs", "fmax_mhz")
 _LUT_RAM: Final = (4, 16)  # bits and rows of a TRELLIS_DPR16X4
 _LUT_RAM_COST, _BLOCK_COST, _MUX_COST = 4, 128, 0.5  # yosys' `lattice/*.txt` and `memory_libmap`
 _HELD_OUT: Final = 4  # every so many designs of an engine are not fitted on
-_RIDGE: Final = 1e-5  # how much a coefficient must be worth
+_RIDGE: Final = 1e-2  # how much a coefficient must be worth
 """Of the sum of squares of relative errors: keeps coefficients small that the designs say nothing of."""
 
 
@@ -90,6 +91,21 @@ def _brams(width: int, lanes: int, depth: int, device: Device) -> int:
     return in_blocks if in_luts > _BLOCK_COST * in_blocks else 0
 
 
+def check_board(board: Board) -> None:
+    """Refuse a board that the table says nothing of.
+
+    Raises
+    ------
+    ValueError
+        Its chip is of another family than ECP5.
+    """
+    if board.device.family != "ecp5":
+        raise ValueError(
+            f"there are no estimates for {board.name}, whose chip is of the family {board.device.family}; "
+            "those there are come from designs on ECP5."
+        )
+
+
 def estimate(config: AcceleratorConfig, board: Board) -> Estimate:
     """Estimate what an accelerator takes on a board.
 
@@ -102,14 +118,10 @@ def estimate(config: AcceleratorConfig, board: Board) -> Estimate:
     Raises
     ------
     ValueError
-        The board is of another family.
+        See `check_board`.
     """
+    check_board(board)
     device = board.device
-    if device.family != "ecp5":
-        raise ValueError(
-            f"there are no estimates for {board.name}, whose chip is of the family {device.family}; "
-            "those there are come from designs on ECP5."
-        )
     guesses = {name: _Fit.of(config.engine_name, name).guess(config) for name in FITTED}
     return Estimate(
         luts=round(guesses["luts"]),
@@ -146,12 +158,8 @@ def estimate_errors(engines: Iterable[str]) -> dict[str, dict[str, float]]:
 
 
 def _guess(config: AcceleratorConfig, name: str) -> float:
-    from celosia.boards.devices import DEVICES
-
     exact = {"dsps": count_dsps, "brams": count_brams}
-    return (
-        exact[name](config, DEVICES["ecp5-85f"]) if name in exact else _Fit.of(config.engine_name, name).guess(config)
-    )
+    return exact[name](config, DEVICES[_DEVICE]) if name in exact else _Fit.of(config.engine_name, name).guess(config)
 
 
 @cache
@@ -204,8 +212,3 @@ class _Fit:
         """Return what a config is expected to have."""
         value = float(np.array(self._row(config)) / self._scale @ self._coefficients)
         return self._bent(max(value, 1e-3))
-
-
-def describe(config: AcceleratorConfig) -> dict[str, Any]:
-    """Return the features of a config, of area and of delay, for a look at them."""
-    return {kind: features_of(config, kind) for kind in ("area", "delay")}

@@ -95,6 +95,7 @@ app.command(
         "celosia build ulx3s-85f",
         "celosia build ulx3s-85f --engine binary --clock 60",
         "celosia build ulx3s-85f mlp.npz --calibration typical.npy -o build/mlp",
+        "celosia build - < build/sweep/best.json",
     ),
 )(build)
 app.command(

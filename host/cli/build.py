@@ -1,7 +1,8 @@
 """celosia build: a bitstream for a board, with its report."""
 
 import json
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -29,7 +30,9 @@ Rates = dict[str, dict[str, float]]
 
 
 def build(
-    board: Annotated[str, typer.Argument(help="Name of a board; see celosia boards.")],
+    board: Annotated[
+        str, typer.Argument(help="Name of a board, see celosia boards; or - for what celosia sweep --best prints.")
+    ],
     model: Annotated[
         Path | None, typer.Argument(help="Model file that the memories are made for; else Celosia's own networks.")
     ] = None,
@@ -60,9 +63,17 @@ def build(
     from celosia.boards.limits import least_usage
     from celosia.boards.table import find_board
 
+    base = None
+    if board == "-":
+        told = _read_choice(engine, config)
+        board, clock, model = told.board, clock or told.clock_mhz, model or told.model
+        base = AcceleratorConfig.from_json(told.config)
     chosen_board = find_board(board)
     read = None if model is None else read_model(model)
-    chosen = _config(chosen_board, read, engine, config, changes)
+    if base is not None:
+        chosen = read_config(base.engine_name, settings=changes, base=base)
+    else:
+        chosen = _config(chosen_board, read, engine, config, changes)
     network = None
     if read is not None:
         network = _integers(read, model, calibration, chosen)
@@ -95,6 +106,37 @@ def build(
         emit({**report, "directory": str(target)})
     else:
         _show(chosen_board, chosen, report, target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """What to build: a board's name, a config as JSON, the clock rate, and the model it was chosen for."""
+
+    board: str
+    config: dict[str, Any]
+    clock_mhz: float
+    model: Path | None = None
+
+
+def _read_choice(engine: str | None, file: Path | None) -> _Choice:
+    """Read what `celosia sweep --best` prints from standard input."""
+    if engine or file:
+        raise CelosiaError("- takes the config from standard input; leave --engine and --config out.")
+    text = sys.stdin.read()
+    try:
+        values = json.loads(text)
+        model = values.get("model")
+        return _Choice(
+            board=str(values["board"]),
+            config=dict(values["config"]),
+            clock_mhz=float(values["clock_mhz"]),
+            model=None if model is None else Path(model),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = "nothing comes" if not text.strip() else f"{error!r}"
+        raise CelosiaError(
+            f"standard input must hold what celosia sweep --board … --best prints, but {reason}."
+        ) from None
 
 
 def _config(

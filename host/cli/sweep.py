@@ -1,30 +1,23 @@
 """celosia sweep: which accelerator for a model, of a space of them, and how sure that is."""
 
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from celosia.host.cli.options import ConfigFile, EngineName, Json, Settings, given_names, read_config
-from celosia.host.cli.output import emit, note, show, table
+from celosia.host.cli.output import emit, note
+from celosia.host.cli.sweep_output import build_input, check_reports, live_progress, show_outcome, write_reports
 from celosia.host.errors import CelosiaError
 from celosia.host.fit import engine_for
 from celosia.host.models import READERS, read_model
+from celosia.host.models.ir import Network
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import ENGINES
 
 STORE: Final = Path("build") / "sweep.db"
-SHOWN: Final = 12  # rows of the front that are printed
-MORE: Final = ("cycles", "clock_mhz", "luts", "dsps", "brams")  # figures beside the objectives
-SHORT: Final = {"cycles": "cycles", "clock_mhz": "MHz", "dsps": "DSP", "brams": "BRAM"}  # titles of narrow columns
 _LEAST_DEPTH: Final = 2  # of a memory, before it is found out what the model needs
 
 
@@ -112,7 +105,6 @@ def sweep(
     A candidate's memories are as deep as the workload needs, unless their depth is varied or set. A sweep that is
     killed goes on where it was when it is started again; sweeps may share a store.
     """
-    from celosia.host.cli.folder import check_target
     from celosia.sim.explore.evaluate import evaluate
     from celosia.sim.explore.objectives import find_objectives
     from celosia.sim.explore.pool import Pool, hands
@@ -120,10 +112,11 @@ def sweep(
     from celosia.sim.explore.search import make_search
     from celosia.sim.explore.space import Space
     from celosia.sim.explore.store import Store
+    from celosia.sim.explore.summary import why
     from celosia.sim.explore.sweep import Sweep, explore
 
     if output is not None:
-        check_target(output, force=force)
+        check_reports(output, force=force)
     if compute_report is not None and workload.suffix.lower() in READERS:
         raise CelosiaError(f"--compute-report is of a SCALE-Sim topology, and {workload} is a model; leave it out.")
     names = objectives or (["latency_us", "luts"] if board else ["cycles", "pes"])
@@ -143,7 +136,7 @@ def sweep(
         promoted={"synthesis": synthesize, "route": route, "rtl": simulate},
         keep=tuple(given_names(settings)) + (tuple(_depths()) if config else ()),
     )
-    with Store(store) as results, _live(looked_for, quiet=best or as_json) as progress:
+    with Store(store) as results, live_progress(looked_for, quiet=best or as_json) as progress:
         if stored:
             found = explore(looked_for, store=results, pool=None, progress=progress)
         else:
@@ -151,20 +144,20 @@ def sweep(
                 found = explore(looked_for, store=results, pool=Pool(workers, evaluate), progress=progress)
     if compute_report is not None and found.best is not None:
         _write_compute_report(compute_report, topology, found.best)
+    # A float model is built with other inputs than it is explored with, maybe; who builds says which.
+    model = workload if topology is None and isinstance(load.models[0], Network) else None
     if output is not None:
-        _write_reports(found, output, workload, force=force)
+        write_reports(found, output, model, force=force)
     if best:
         if found.best is None:
-            raise CelosiaError(_nothing(found))
-        emit(_build_input(found, found.best, workload))
+            raise CelosiaError(why(found))
+        emit(build_input(found, found.best, model))
     elif as_json:
         for candidate in found.front:
-            emit(
-                {"choice": candidate.choice, "level": candidate.level, "figures": candidate.figures}
-                | _build_input(found, candidate, workload)
-            )
+            known = {"choice": candidate.choice, "level": candidate.level, "figures": candidate.figures}
+            emit(known | build_input(found, candidate, model))
     else:
-        _show(found, output, workload)
+        show_outcome(found, output)
     if found.best is None:
         raise typer.Exit(1)
 
@@ -229,50 +222,6 @@ def _bases(
     return bases
 
 
-@contextmanager
-def _live(looked_for: Any, *, quiet: bool) -> Iterator[Any]:
-    """Show how far the sweep is, the best so far, and how long the rest takes."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[best]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        tasks: dict[str, Any] = {}
-        first = looked_for.objectives[0]
-
-        def tell(level: str, done: int, total: int, candidates: Any) -> None:
-            if level not in tasks:
-                tasks[level] = progress.add_task(level, best="")
-            known = [each for each in candidates if each.level and not each.refused and first.name in each.figures]
-            lead = min(known, key=lambda each: first.cost(each.figures), default=None)
-            text = f"{first.title} {lead.figures[first.name]:,.5g} with {lead.name}" if lead else ""
-            progress.update(tasks[level], completed=done, total=total, best=text)
-
-        yield tell
-
-
-def _build_input(found: Any, candidate: Any, workload: Path) -> dict[str, Any]:
-    """Return what `celosia build -` reads."""
-    values: dict[str, Any] = found.build_input(candidate)
-    if workload.suffix.lower() in READERS:
-        values["model"] = str(workload)
-    return values
-
-
-def _command(found: Any, candidate: Any, workload: Path) -> str:
-    """Return the shell command that builds a candidate."""
-    text = json.dumps(_build_input(found, candidate, workload), separators=(",", ":"))
-    quoted = text.replace("'", "'\\''")
-    return f"echo '{quoted}' | celosia build -"
-
-
 def _write_compute_report(path: Path, topology: Any, candidate: Any) -> None:
     from celosia.sim.explore.compute_report import compute_report, count_layers, write_compute_report
 
@@ -283,60 +232,3 @@ def _write_compute_report(path: Path, topology: Any, candidate: Any) -> None:
     counts = count_layers(topology, candidate.config)
     write_compute_report(path, compute_report(topology, candidate.config, counts))
     note(f"{path} written, for {candidate.name}.")
-
-
-def _write_reports(found: Any, output: Path, workload: Path, *, force: bool) -> None:
-    """Leave a folder with pictures, page and tables."""
-    from tempfile import TemporaryDirectory
-
-    from celosia.host.cli.folder import write_folder
-    from celosia.sim.explore.page import write_page
-    from celosia.sim.explore.plot import draw_front
-    from celosia.sim.explore.tables import write_table
-
-    with TemporaryDirectory() as folder:
-        made = Path(folder)
-        if found.feasible:
-            draw_front(found, made / "front.png")
-            draw_front(found, made / "front.svg")
-        write_page(found, made / "front.html", lambda candidate: _command(found, candidate, workload))
-        write_table(found, made / "candidates.csv")
-        write_table(found, made / "candidates.parquet")
-        files: dict[str, str | bytes] = {path.name: path.read_bytes() for path in sorted(made.iterdir())}
-    if found.best is not None:
-        files["best.json"] = json.dumps(_build_input(found, found.best, workload), indent=2) + "\n"
-    write_folder(output, files, {"part": "sweep", "workload": found.workload, "board": found.board}, force=force)
-
-
-def _nothing(found: Any) -> str:
-    from celosia.sim.explore.summary import why
-
-    return why(found)
-
-
-def _show(found: Any, output: Path | None, workload: Path) -> None:
-    """Print the front, and why its first is the best."""
-    from celosia.sim.explore.summary import level_text, rounded, title_of, why
-
-    front = found.front
-    names = [objective.name for objective in found.objectives]
-    more = [name for name in MORE if name not in names]
-    known = [name for name in [*names, *more] if front and name in front[0].figures]
-    level = level_text(found, front[0].level) if front else ""
-    title = f"{len(front)} of {len(found.candidates):,} candidates are on the front: {level}"
-    grid = table("", *(SHORT.get(name, title_of(name)) for name in known), title=title)
-    for candidate in front[:SHOWN]:
-        grid.add_row(escape(candidate.name), *(rounded(candidate.figures[name]) for name in known))
-    if front:
-        show(grid)
-    if len(front) > SHOWN:
-        show(f"and {len(front) - SHOWN} more")
-    show(escape(why(found)))
-    made = ", ".join(f"{count:,} {level}" for level, count in found.evaluated.items()) or "nothing"
-    reused = ", ".join(f"{count:,} {level}" for level, count in found.reused.items())
-    show(f"evaluated: {made}" + (f"; from the store: {reused}" if reused else "") + f"; {found.seconds:.1f} s")
-    if output is not None:
-        show(f"{output / 'front.html'}, front.svg, candidates.csv")
-    if found.best is not None and found.board:
-        again = f"celosia sweep {workload} … --best | celosia build -"
-        show(f"build it: {again}" if output is None else f"build it: celosia build - < {output / 'best.json'}")

@@ -190,8 +190,14 @@ class SparseConfig(OperandRanges):
 
     @property
     def scratchpads(self) -> tuple[tuple[int, int, int], ...]:
-        """The banks of each PE's accumulators."""
-        return ((self.pes * self.group, self.accumulator_width, self.bank_rows),)
+        """The banks of each PE's accumulators, and the symbols of each decoder."""
+        symbols = ((self.decoders, 16, self.symbol_words),) if self.decoders else ()
+        return ((self.pes * self.group, self.accumulator_width, self.bank_rows), *symbols)
+
+    @property
+    def symbol_words(self) -> int:
+        """Words of a decoder's symbols, two to a word: all codes, and all indices."""
+        return ((1 << self.code_width) + (1 << self.index_width)) // 2
 
     def own_memories(self, weight_depth: int) -> tuple[tuple[str, int, int, int], ...]:
         """Column pointers, of an even column and of the odd one after it in a word; and codebooks."""

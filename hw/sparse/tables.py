@@ -88,7 +88,7 @@ class EncodedFormat:
     @property
     def symbol_words(self) -> int:
         """Words of both lists of symbols."""
-        return sum(self.alphabets) // 2
+        return self.engine.symbol_words
 
     @property
     def rank_width(self) -> int:

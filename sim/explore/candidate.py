@@ -6,9 +6,12 @@ from typing import Any, Final
 
 from celosia.hw.config import AcceleratorConfig
 
-LEVELS: Final = ("cycles", "synthesis", "route", "rtl")
-"""How closely a candidate was looked at: exact cycles with estimates of area and clock; a netlist; place and route; the
-RTL simulated. Each is preceded by those before it."""
+LEVELS: Final = ("cycles", "synthesis", "route")
+"""How closely a candidate was looked at: exact cycles with estimates of area and clock; a netlist; place and route.
+
+Each replaces estimates by what was measured."""
+CHECK: Final = "rtl"
+"""Another look, which measures nothing new: whether the RTL, simulated, gives the values and cycles of the models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,8 @@ class Candidate:
         With memories that the workload fits; None if there is none of that kind.
     figures : mapping of str to float
         By name: those of `celosia.sim.explore.objectives.OBJECTIVES` that are known, estimates replaced by what was
-        measured; besides ``fmax_mhz``, and ``estimated_luts``, … for what was measured later on.
+        measured; besides ``fmax_mhz``, ``estimated_luts``, … for what was measured later on, and ``rtl_cycles`` where
+        the RTL was simulated.
     level : str
         The last of `LEVELS` that it has gone through; empty if it was refused by the first.
     refused : str

@@ -27,6 +27,8 @@ class Count:
         Cycles of all of them from RUN to DONE, by cause; inputs and results are in their memories before and after.
     macs : int
         Multiply-accumulates of all of them.
+    streamed_words : int
+        Weight words that come from outside of the chip for that; the cycles are those of a stream that never waits.
     energy_uj : float or None
         Of all of them, see `celosia.sim.explore.energy`; None if it depends on the inputs.
     """
@@ -35,6 +37,7 @@ class Count:
     inputs: int
     causes: dict[str, int]
     macs: int
+    streamed_words: int
     energy_uj: float | None
 
     @property
@@ -86,6 +89,7 @@ def count_cycles(
         inputs=len(inputs),
         causes=causes,
         macs=iterations * program.macs,
+        streamed_words=iterations * sum(layer.streamed_words for layer in program.layers),
         energy_uj=None if energy is None else iterations * energy,
     )
 

@@ -14,8 +14,13 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.sim.explore.count import Count, count_cycles, largest, memory_bits
 from celosia.sim.explore.workload import Workload
 
+
+class ToolError(Exception):
+    """A tool did not end as it should."""
+
+
 Result = dict[str, Any]
-"""``config`` and ``figures``, or ``refused``; JSON."""
+"""``config`` and ``figures``, or ``refused``, with ``again`` if another try may end otherwise; JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +30,7 @@ class Task:
     Parameters
     ----------
     level : str
-        One of `celosia.sim.explore.candidate.LEVELS`.
+        One of `celosia.sim.explore.candidate.LEVELS`, or `CHECK`.
     configs : tuple of AcceleratorConfig
         At the first level with memories that may grow, later as they came from there.
     workload : bytes
@@ -57,8 +62,10 @@ def evaluate(task: Task) -> list[Result]:
             results.append(_LOOKS[task.level](task, index))
         except CelosiaError as error:
             results.append({"refused": str(error)})
+        except ToolError as error:
+            results.append({"refused": str(error), "again": True})
         except MemoryError:
-            results.append({"refused": f"there is not enough memory to look at {config.hash}."})
+            results.append({"refused": f"there is not enough memory to look at {config.hash}.", "again": True})
     return results
 
 
@@ -78,6 +85,11 @@ def _count(task: Task, index: int) -> Result:
     fitted = largest([count.config for count in counts])
     if len(pieces) > 1:  # descriptors are as long as addresses, and are fetched as long
         counts = [count_cycles(*piece, fitted, keep=task.keep, batch=workload.batch) for piece in pieces]
+    if task.board and any(count.streamed_words for count in counts):
+        # Cycles are those of a stream that never waits.
+        raise CelosiaError(
+            f"its weights stream, for which a serial port is too slow; weight_depth={fitted.weight_depth} is too small."
+        )
     figures = _figures(fitted, counts)
     accuracy = _accuracy(workload, fitted)
     if accuracy is not None:
@@ -168,7 +180,7 @@ def _with_tools(run: Callable[[Any, Any], Any], task: Task, index: int) -> Any:
     try:
         return run(board, plan)
     except SynthesisError as error:
-        raise CelosiaError(str(error)) from None
+        raise ToolError(str(error)) from None
 
 
 def _simulate(task: Task, index: int) -> Result:

@@ -25,7 +25,7 @@ BASES: Final = {
     "inputs_per_second_per_lut": ("clock_mhz", "fmax_mhz", "luts"),
 }
 """Figures that follow from estimates → those estimates, whose errors are theirs."""
-DONE: Final = {"synthesis": "synthesized", "route": "routed", "rtl": "routed, RTL simulated"}
+DONE: Final = {"synthesis": "synthesized", "route": "routed"}
 
 
 def rounded(value: float) -> str:
@@ -58,7 +58,7 @@ def level_name(outcome: Outcome, level: str) -> str:
 def level_text(outcome: Outcome, level: str) -> str:
     """Return how closely candidates of a level were looked at."""
     if not outcome.board:
-        return "cycles of the simulated RTL" if level == "rtl" else "exact cycles"
+        return "exact cycles"
     texts = {
         "cycles": "exact cycles, estimated area and clock",
         "synthesis": "exact cycles, synthesized area, estimated clock",

@@ -11,13 +11,14 @@ from typing import Any
 
 from celosia.boards.board import Board
 from celosia.boards.clocks import MHZ, plan_clock
-from celosia.boards.estimate import CLOCK_SHARE, estimate_errors
+from celosia.boards.estimate import CLOCK_SHARE, check_board, estimate_errors
 from celosia.boards.limits import describe_excess, least_usage, too_much
 from celosia.boards.table import find_board
+from celosia.boards.tools import SynthesisError
 from celosia.boards.usage import KINDS, Usage
 from celosia.host.errors import CelosiaError
 from celosia.hw.config import AcceleratorConfig
-from celosia.sim.explore.candidate import LEVELS, Candidate
+from celosia.sim.explore.candidate import CHECK, LEVELS, Candidate
 from celosia.sim.explore.evaluate import Result, Task
 from celosia.sim.explore.front import select
 from celosia.sim.explore.objectives import Objective
@@ -73,6 +74,15 @@ class Sweep:
             raise CelosiaError(f"objective {needing[0]} is known for a board only; name one with --board.")
         if not self.board and any(self.promoted.get(level) for level in ("synthesis", "route")):
             raise CelosiaError("synthesis, place and route are for a board; name one with --board.")
+        if self.board:
+            check_board(find_board(self.board))
+        if any(self.promoted.get(level) for level in LEVELS[1:]):
+            from celosia.boards.bitstream import tool_versions
+
+            try:
+                tool_versions(find_board(self.board))
+            except SynthesisError as error:
+                raise CelosiaError(str(error)) from None
         if self.clock_mhz is not None and not 0 < self.clock_mhz < float("inf"):
             raise CelosiaError(f"--clock {self.clock_mhz} must be a positive number of MHz.")
 
@@ -116,7 +126,7 @@ class _Run:
             asked = [self._candidate(choice) for choice in choices]
             self._look("cycles", [number for number in dict.fromkeys(asked) if self._is_new(number)])
             self.sweep.search.tell([self._costs(self.candidates[number]) for number in asked])
-        for level in LEVELS[1:]:
+        for level in (*LEVELS[1:], CHECK):
             if count := self.sweep.promoted.get(level, 0):
                 self._look(level, self._promising(count))
         engines = {base.engine_name for base in self.sweep.space.bases}
@@ -206,7 +216,7 @@ class _Run:
                 take({key: {"refused": str(answer)} for key in keys}, None)
                 continue
             results = dict(zip(keys, answer, strict=True))
-            self.store.put(level, results)
+            self.store.put(level, {key: result for key, result in results.items() if not result.get("again")})
             take(results, self.evaluated)
 
     def _chunks(self, level: str, keys: list[str]) -> list[list[str]]:
@@ -220,7 +230,7 @@ class _Run:
         return Task(
             level=level,
             configs=tuple(candidate.config for candidate in candidates if candidate.config is not None),
-            workload=self.sweep.workload.pickled if level in ("cycles", "rtl") else b"",
+            workload=self.sweep.workload.pickled if level in ("cycles", CHECK) else b"",
             keep=self._kept if level == "cycles" else (),
             board=self.sweep.board,
             clocks=tuple(map(self._aim, candidates)) if level in ("synthesis", "route") else (),
@@ -234,7 +244,7 @@ class _Run:
         """Return what names a result: the level, the config, and all that it depends on."""
         assert candidate.config is not None
         parts: list[Any] = [level, candidate.config.to_json(), self.sweep.board, code_digest(), versions(level)]
-        if level in ("cycles", "rtl"):
+        if level in ("cycles", CHECK):
             parts += [self._kept, self.sweep.workload.digest]
         else:
             parts.append(self._aim(candidate))
@@ -266,7 +276,10 @@ class _Run:
         }
         figures = {**before, **candidate.figures, **result["figures"]}
         config = AcceleratorConfig.from_json(result["config"]) if "config" in result else candidate.config
-        candidate = replace(candidate, figures=figures, config=config, level=level)
+        # A simulation adds nothing that candidates are compared by.
+        candidate = replace(
+            candidate, figures=figures, config=config, level=candidate.level if level == CHECK else level
+        )
         if self.board is not None:
             candidate = replace(candidate, figures=self._at_clock(candidate))
         self.candidates[number] = replace(candidate, refused=self._wrong(candidate))

