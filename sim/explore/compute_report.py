@@ -15,11 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from celosia.host.compile import compile_network
 from celosia.host.files import replacing
-from celosia.host.fit import fit_memories
 from celosia.hw.config import AcceleratorConfig
-from celosia.sim import reference
+from celosia.sim.explore.count import count_cycles
 from celosia.sim.explore.topology import Layer, Topology
 
 COLUMNS: Final = (
@@ -93,10 +91,9 @@ def count(layer: Layer, config: AcceleratorConfig) -> LayerCount:
         The layer is too large for a network or a descriptor.
     """
     network = layer.network()
-    program = compile_network(network, fit_memories(network, config))
-    cycles = reference.predict(program, np.zeros((1, *network.input_shape), dtype=np.int8))
-    fields = [step.fields for step in program.steps]
-    return LayerCount(causes=cycles.causes, tiles=sum(each["k_tiles"] * each["n_tiles"] for each in fields))
+    counted = count_cycles(network, np.zeros((1, *network.input_shape), dtype=np.int8), config)
+    fields = [step.fields for step in counted.program.steps]
+    return LayerCount(causes=counted.causes, tiles=sum(each["k_tiles"] * each["n_tiles"] for each in fields))
 
 
 def count_layers(topology: Topology, config: AcceleratorConfig) -> list[LayerCount]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from celosia.host.fit import fit_program
 from celosia.host.models.ir import Network
+from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.registry import find_engine
 from celosia.sim.cycles.model import predict
@@ -21,6 +22,8 @@ class Count:
     ----------
     config : AcceleratorConfig
         With memories that the network fits.
+    program : Program
+        What was counted; its addresses may be those of deeper memories.
     inputs : int
         How many inputs were counted.
     causes : dict of str to int
@@ -34,6 +37,7 @@ class Count:
     """
 
     config: AcceleratorConfig
+    program: Program
     inputs: int
     causes: dict[str, int]
     macs: int
@@ -86,6 +90,7 @@ def count_cycles(
     energy = energy_uj(program)
     return Count(
         config=fitted,
+        program=program,
         inputs=len(inputs),
         causes=causes,
         macs=iterations * program.macs,

@@ -131,8 +131,8 @@ def test_topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (["--scheduler", "tcp://127.0.0.1:9"], "no dask scheduler answers there"),
         (["--compute-report", "report.csv"], "--compute-report is of a SCALE-Sim topology"),
         (["--store", "digits.npz"], "cannot be used as a store of results"),
-        (["--set", "input_depth=2"], "None of 1 candidates"),
-        (["--set", "weight_depth=9", "--board", "ulx3s-85f"], "its weights stream"),
+        (["--set", "input_depth=2"], "does not fit the input memory of 2 words; set input_depth=4 or higher"),
+        (["--set", "weight_depth=9", "--set", "rows=4", "--board", "ulx3s-85f"], "its weights stream"),
     ],
 )
 def test_refusals(model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
