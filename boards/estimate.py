@@ -19,7 +19,7 @@ import numpy as np
 from celosia.boards.board import Board
 from celosia.boards.devices import DEVICES, Device
 from celosia.boards.features import features_of
-from celosia.hw.block_shapes import SHAPES, blocks, has_shape
+from celosia.hw.block_shapes import SHAPES, SMALL, blocks, has_shape
 from celosia.hw.config import AcceleratorConfig
 
 CLOCK_SHARE: Final = 0.9
@@ -30,7 +30,7 @@ FITTED: Final = ("luts", "ffs", "fmax_mhz")
 _LUT_RAM: Final = (4, 16)  # bits and rows of a TRELLIS_DPR16X4
 _LUT_RAM_COST, _BLOCK_COST, _MUX_COST = 4, 128, 0.5  # yosys' `lattice/*.txt` and `memory_libmap`
 _HELD_OUT: Final = 4  # every so many designs of an engine are not fitted on
-_RIDGE: Final = 1e-2  # how much a coefficient must be worth
+_RIDGE: Final = 1e-1  # how much a coefficient must be worth
 """Of the sum of squares of relative errors: keeps coefficients small that the designs say nothing of."""
 
 
@@ -73,8 +73,9 @@ def count_brams(config: AcceleratorConfig, device: Device) -> int:
         total += memory.banks * _brams(memory.width // memory.banks, lanes, memory.depth, device)
     for count, width, depth in engine.scratchpads:
         total += count * _brams(width, 1, depth, device)
-    # What the device says of itself, and packets that arrive.
-    return total + 1 + _brams(32, 1, 2 * config.packet_words, device)
+    # What the device says of itself, packets that arrive, and many answers that wait; a few are in look-up tables.
+    answers = _brams(33, 1, config.answer_words, device) if config.answer_words > SMALL else 0
+    return total + 1 + _brams(32, 1, 2 * config.packet_words, device) + answers
 
 
 def _brams(width: int, lanes: int, depth: int, device: Device) -> int:

@@ -17,10 +17,10 @@ def features_of(config: AcceleratorConfig, kind: str) -> Features:
     ----------
     config : AcceleratorConfig
     kind : str
-        ``area``, in bits and cells, or ``delay``, in logarithms of fan-outs.
+        ``area``, in bits and cells, or ``delay``, of fan-outs.
     """
     area, delay = _ENGINES[config.engine_name]
-    return {**_core_area(config), **area(config)} if kind == "area" else {**_core_delay(config), **delay(config)}
+    return {**_core_area(config), **area(config)} if kind == "area" else delay(config)
 
 
 def _core_area(config: AcceleratorConfig) -> Features:
@@ -31,13 +31,6 @@ def _core_area(config: AcceleratorConfig) -> Features:
         "address bits": sum((memory.depth - 1).bit_length() for memory in config.memories),
         # Memories that are made of look-up tables.
         "bits in look-up tables": sum(m.width * m.depth for m in config.memories if m.depth <= 64) / 16,
-    }
-
-
-def _core_delay(config: AcceleratorConfig) -> Features:
-    return {
-        "most block RAMs at an address": max(math.log2(_blocks_across(m.width, m.depth)) for m in config.memories),
-        "widest word": math.log2(max(memory.width for memory in config.memories)),
     }
 
 
@@ -64,6 +57,7 @@ def _systolic_area(config: AcceleratorConfig) -> Features:
 def _systolic_delay(config: AcceleratorConfig) -> Features:
     engine: Any = config.engine
     return {
+        "most block RAMs at an address": max(math.log2(_blocks_across(m.width, m.depth)) for m in config.memories),
         "multipliers": math.log2(engine.multipliers),
         "columns of sums": math.log2(engine.cols * engine.resolved_accumulator_width),
         "groups of columns": math.log2(engine.cols / engine.resolved_post_lanes),
@@ -86,7 +80,7 @@ def _sparse_area(config: AcceleratorConfig) -> Features:
 
 def _sparse_delay(config: AcceleratorConfig) -> Features:
     engine: Any = config.engine
-    return {"PEs": math.log2(engine.pes), "banks": math.log2(engine.group)}
+    return {"PEs": engine.pes, "banks": math.log2(engine.group)}
 
 
 def _binary_area(config: AcceleratorConfig) -> Features:

@@ -190,6 +190,11 @@ class AcceleratorConfig:
         """Names of the cycle counters: the core's own causes, then the engine's."""
         return CORE_CAUSES + self.engine.CAUSES
 
+    @property
+    def answer_words(self) -> int:
+        """32-bit words of answers that wait to be sent: as many as reads on their way, at a word per cycle."""
+        return 4 * max(memory.link_words for memory in self.memories) + 13
+
     def counted(self, causes: Mapping[str, int]) -> dict[str, int]:
         """Return cycles by cause as the counters have them: modulo 2^`counter_width`."""
         return {name: cycles % (1 << self.counter_width) for name, cycles in causes.items()}

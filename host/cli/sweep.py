@@ -9,7 +9,8 @@ import typer
 
 from celosia.host.cli.options import ConfigFile, EngineName, Json, Settings, given_names, read_config
 from celosia.host.cli.output import emit, note
-from celosia.host.cli.sweep_output import build_input, check_reports, live_progress, show_outcome, write_reports
+from celosia.host.cli.sweep_output import build_input, check_reports, show_outcome, write_reports
+from celosia.host.cli.sweep_progress import sweep_progress
 from celosia.host.errors import CelosiaError
 from celosia.host.fit import engine_for
 from celosia.host.models import READERS, read_model
@@ -136,7 +137,7 @@ def sweep(
         promoted={"synthesis": synthesize, "route": route, "rtl": simulate},
         keep=tuple(given_names(settings)) + (tuple(_depths()) if config else ()),
     )
-    with Store(store) as results, live_progress(looked_for, quiet=best or as_json) as progress:
+    with Store(store) as results, sweep_progress(wanted[0]) as progress:
         if stored:
             found = explore(looked_for, store=results, pool=None, progress=progress)
         else:

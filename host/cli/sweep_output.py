@@ -1,17 +1,12 @@
-"""What celosia sweep shows and leaves: progress, the front, why its first is the best, and a folder of reports."""
+"""What celosia sweep shows and leaves: the front, why its first is the best, and a folder of reports."""
 
 import json
 import shlex
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from celosia.host.cli.folder import check_target, write_folder
 from celosia.host.cli.output import show, table
@@ -24,42 +19,6 @@ PAGE: Final = "front.html"
 TABLES: Final = ("candidates.csv", "candidates.parquet")
 FILES: Final = (*PICTURES, PAGE, *TABLES)
 BEST: Final = "best.json"
-TELL_SECONDS: Final = 0.2  # between two looks at how far a sweep is
-
-
-@contextmanager
-def live_progress(looked_for: Any, *, quiet: bool) -> Iterator[Any]:
-    """Show how far the sweep is, the best so far, and how long the rest takes."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[best]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        tasks: dict[str, Any] = {}
-        first = looked_for.objectives[0]
-
-        told = 0.0
-
-        def tell(level: str, done: int, total: int, candidates: Any) -> None:
-            nonlocal told
-            if done < total and time.monotonic() - told < TELL_SECONDS:
-                return  # who is the best takes a look at all candidates
-            told = time.monotonic()
-            if level not in tasks:
-                tasks[level] = progress.add_task(level, best="")
-            known = [each for each in candidates if each.level and not each.refused and first.name in each.figures]
-            lead = min(known, key=lambda each: first.cost(each.figures), default=None)
-            text = f"{first.title} {lead.figures[first.name]:,.5g} with {lead.name}" if lead else ""
-            progress.update(tasks[level], completed=done, total=total, best=text)
-
-        yield tell
 
 
 def build_input(found: Any, candidate: Any, model: Path | None) -> dict[str, Any]:

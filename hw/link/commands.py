@@ -10,7 +10,7 @@ from celosia.hw.config import AcceleratorConfig
 from celosia.hw.core_port import HOST_READ_LATENCY, core_port
 from celosia.hw.link.checker import Checker
 from celosia.hw.link.gather import Gather
-from celosia.hw.link.packets import header_layout, link_stream, most_lanes
+from celosia.hw.link.packets import header_layout, link_stream
 from celosia.hw.link.receiver import Receiver
 from celosia.hw.link.report import Identity, Report
 from celosia.hw.link.run import RunLoader
@@ -56,7 +56,7 @@ class CommandProcessor(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        room = 4 * most_lanes(self.config) + 13  # covers the reads on their way, at a link word per cycle
+        room = self.config.answer_words
         m.submodules.receiver = self._receiver = Receiver(self.config)
         m.submodules.packet_checker = self._checker = Checker(self.config)
         m.submodules.gather = self._gather = Gather(self.config)
