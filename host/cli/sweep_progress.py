@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from celosia.host.cli.output import note
 
@@ -38,12 +39,12 @@ def sweep_progress(objective: Any) -> Iterator[Tell]:
         return
     columns = (
         TextColumn("{task.description:10}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[best]}", markup=False),
+        TextColumn("{task.fields[best]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, expand=True) as progress:
         tasks: dict[str, Any] = {}
 
         def show(level: str, done: int, total: int, best: str) -> None:
@@ -73,8 +74,10 @@ class _Now:
 
 
 def _best(candidates: Sequence[Any], objective: Any) -> str:
+    from celosia.sim.explore.summary import worded
+
     known = [each for each in candidates if each.level and not each.refused and objective.name in each.figures]
     if not known:
         return "none is feasible yet"
     best = min(known, key=lambda each: objective.cost(each.figures))
-    return f"{objective.title} {best.figures[objective.name]:,.5g} with {best.name}"
+    return f"{worded(objective.name, best.figures[objective.name])}: {best.name}"
