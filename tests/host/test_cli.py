@@ -18,7 +18,7 @@ from celosia.hw.systolic.config import SystolicConfig
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
     *("demo", "run", "compress", "schedule", "simulate", "conformance", "generate"),
-    *("device", "build", "program", "boards", "list"),
+    *("device", "build", "sweep", "program", "boards", "list"),
 ]
 
 

@@ -125,7 +125,7 @@ def test_a_config_file_replaces_it(tools, tmp_path):
 def test_too_large_before_synthesis(tools, tmp_path, capsys):
     assert build("ulx3s-85f", "-s", "rows=16", "-s", "cols=16", "-o", tmp_path / "out") == 1
     error = capsys.readouterr().err
-    assert "systolic 16×16 needs at least 256 of 156 DSP of ulx3s-85f." in error
+    assert "systolic 16×16 needs at least 288 of 156 DSP of ulx3s-85f." in error
     assert "--set rows=8 would fit" in error
     assert "plan" not in tools
     assert not (tmp_path / "out").exists()

@@ -233,7 +233,7 @@ def test_corrupt_loads(accelerator, number):
         part = corrupt(program.load_stream[stream], turn, source)[: stream.stop - stream.start]
         behind = program.load_stream[stream.stop :] if turn % 5 > 1 else part[:0]
         words = np.concatenate([program.load_stream[: stream.start], part, behind])
-        broken = replace(program, load_stream=words)
+        broken = replace(program, loaded=[words])
         ended = failure(device, lambda broken=broken: device.load(broken))
         seen.add(ended)
         found = read_all(device)
@@ -260,7 +260,7 @@ def test_corrupt_streams(accelerator, options):
     program = compile_network(network(accelerator.seed, sizes), CONFIG, options=options)
     x, seen = inputs(accelerator.seed, 1, sizes[0]), set()
     for turn in range(10):
-        device.load(replace(program, weight_stream=corrupt(program.weight_stream, turn, source)))
+        device.load(replace(program, streamed=[corrupt(program.weight_stream, turn, source)]))
         seen.add(failure(device, lambda: device.run(x)))
         device.load(program)
         check_run(accelerator, program, x)
@@ -275,7 +275,7 @@ def test_streams_cut_short(accelerator, options):
     program = compile_network(network(accelerator.seed, (30, 40, 9)), CONFIG, options=options)
     x = inputs(accelerator.seed, 1, 30)
     for words in (0, 1, len(program.weight_stream) // 2, len(program.weight_stream) - 1):
-        device.load(replace(program, weight_stream=program.weight_stream[:words]))
+        device.load(replace(program, streamed=[program.weight_stream[:words]]))
         found = failure(device, lambda: device.run(x))
         allowed = FAILURES if options is ENCODED else (StatusCode.WATCHDOG,)
         assert found in allowed, f"seed={accelerator.seed} {words} words: {found}"
@@ -288,7 +288,7 @@ def test_a_run_that_the_device_gave_up_has_no_results(accelerator, options):
     """Even if it took all packets: the last word of the weights was missing, or their CRC was wrong."""
     device = accelerator.device
     program = compile_network(network(accelerator.seed, (30, 40, 9)), CONFIG, options=options)
-    device.load(replace(program, weight_stream=program.weight_stream[:-1]))
+    device.load(replace(program, streamed=[program.weight_stream[:-1]]))
     with pytest.raises(DeviceError, match="|".join(code.sentence for code in FAILURES)):
         device.run(inputs(accelerator.seed, 1, 30))
 
@@ -302,7 +302,7 @@ def test_an_older_error_is_none_of_a_load(accelerator, kind):
     words[-1] ^= 1
     fails = {
         "read": lambda: device.read("weights", CONFIG.weight_depth, 1),
-        "load": lambda: device.load(replace(program, load_stream=words)),
+        "load": lambda: device.load(replace(program, loaded=[words])),
     }[kind]
     with pytest.raises(DeviceError):
         fails()
@@ -377,7 +377,7 @@ def test_waiting_for_the_end_of_a_load(accelerator):
     program = compile_network(network(accelerator.seed, (9, 7)), CONFIG, options=ENCODED)
     device = accelerator.device
     with pytest.raises(DeviceError, match=StatusCode.WATCHDOG.sentence):
-        device.load(replace(program, load_stream=program.load_stream[:0]))
+        device.load(replace(program, loaded=[program.load_stream[:0]]))
     device.reset()
     wait = Request(opcode=Opcode.STATUS, target=WAIT).encode()
     assert Answer.decode(accelerator.link.exchange([wait])[0]).status is StatusCode.OK
