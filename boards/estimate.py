@@ -19,7 +19,7 @@ import numpy as np
 from celosia.boards.board import Board
 from celosia.boards.devices import DEVICES, Device
 from celosia.boards.features import features_of
-from celosia.hw.block_shapes import SHAPES, SMALL, blocks, has_shape
+from celosia.hw.block_shapes import SHAPES, SMALL, blocks, has_shape, least_blocks
 from celosia.hw.config import AcceleratorConfig
 
 CLOCK_SHARE: Final = 0.9
@@ -30,8 +30,8 @@ FITTED: Final = ("luts", "ffs", "fmax_mhz")
 _LUT_RAM: Final = (4, 16)  # bits and rows of a TRELLIS_DPR16X4
 _LUT_RAM_COST, _BLOCK_COST, _MUX_COST = 4, 128, 0.5  # yosys' `lattice/*.txt` and `memory_libmap`
 _HELD_OUT: Final = 4  # every so many designs of an engine are not fitted on
-_RIDGE: Final = 1e-1  # how much a coefficient must be worth
-"""Of the sum of squares of relative errors: keeps coefficients small that the designs say nothing of."""
+_RIDGE: Final = 1e-1
+"""Added to the squares of relative errors: keeps coefficients small that the designs say nothing of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def _brams(width: int, lanes: int, depth: int, device: Device) -> int:
     if has_shape(depth):
         return blocks(width, lanes, depth)
     if depth > SHAPES[-1][1]:
-        return -(-depth // SHAPES[-1][1]) * width
+        return least_blocks(width, lanes, depth)
     # Left to synthesis, which compares what the two kinds of memory cost it.
     tall, wide = -(-depth // _LUT_RAM[1]), lanes * -(-(width // lanes) // _LUT_RAM[0])
     in_luts = _LUT_RAM_COST * tall * wide + _MUX_COST * width * (tall - 1)

@@ -42,3 +42,16 @@ def blocks(width: int, lanes: int, depth: int) -> int:
     """Return the block RAMs of such a memory, see `pieces`."""
     block_width, _, cut = pieces(width, lanes, depth)
     return -(-len(cut) // (block_width // min(block_width, BYTE)))
+
+
+def least_blocks(width: int, lanes: int, depth: int) -> int:
+    """Return the fewest block RAMs, all of one shape, of a memory that synthesis puts together of several rows of them.
+
+    Parameters as of `pieces`; the depth may be any.
+    """
+    counts = []
+    for bits, rows in SHAPES:
+        byte = min(bits, BYTE)
+        cut = lanes * -(-(width // lanes) // byte)
+        counts.append(-(-cut // (bits // byte)) * -(-depth // rows))
+    return min(counts)

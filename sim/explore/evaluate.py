@@ -1,6 +1,5 @@
 """One look at a candidate, at one level: what workers of a sweep do. Everything here goes from process to process."""
 
-import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,18 +125,13 @@ def _accuracy(workload: Workload, config: AcceleratorConfig) -> float | None:
     from celosia.host.session import run
     from celosia.sim import reference
 
-    known = _accuracies(workload)
+    known = workload.accuracies
     ((network, inputs),) = workload.pieces(config)
     if id(network) not in known:
         results = network.dequantize_output(run(network, inputs, None, reference, config=config).results)
         classes = results.reshape(len(inputs), -1).argmax(axis=1)
         known[id(network)] = float(np.mean(classes == workload.labels))
     return known[id(network)]
-
-
-@lru_cache(maxsize=4)
-def _accuracies(workload: Workload) -> dict[int, float]:  # noqa: ARG001  (by identity: each has its own)
-    return {}
 
 
 def _estimate(config: AcceleratorConfig, board: str) -> dict[str, float]:
@@ -209,8 +203,3 @@ _LOOKS: Final[Mapping[str, Callable[[Task, int], Result]]] = {
     "route": _route,
     "rtl": _simulate,
 }
-
-
-def describe(task: Task) -> str:
-    """Return what everything in a task but its configs is, as JSON that names results."""
-    return json.dumps([task.level, task.keep, task.board])

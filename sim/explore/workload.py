@@ -89,6 +89,11 @@ class Workload:
     def _prepared(self) -> dict[tuple[Any, ...], list[Piece]]:
         return {}
 
+    @cached_property
+    def accuracies(self) -> dict[int, float]:
+        """Identity of a network in `pieces` → the accuracy that was found for it."""
+        return {}
+
     def pieces(self, config: AcceleratorConfig) -> list[Piece]:
         """Return the models in the integers of a config, each with the batch that cycles are counted for.
 

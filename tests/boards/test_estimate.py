@@ -47,6 +47,26 @@ def test_instances_are_counted(name: str) -> None:
     assert text.count("cell \\DP16KD ") == count_brams(config, ECP5) - INFERRED
 
 
+@pytest.mark.parametrize(
+    ("rows", "weights", "inputs", "activations", "outputs", "brams"),
+    [(1, 42776, 4096, 65536, 16, 94), (2, 42848, 2048, 32768, 8, 98)],
+)
+def test_memories_of_several_rows_of_blocks(
+    rows: int, weights: int, inputs: int, activations: int, outputs: int, brams: int
+) -> None:
+    """ResNet-8's memories beside tiny arrays, as yosys 0.70 maps them: deeper than any one block RAM."""
+    config = AcceleratorConfig(
+        engine=SystolicConfig(rows=rows, cols=2, accumulator_rows=128, lookup_tables=6),
+        program_depth=810,
+        weight_depth=weights,
+        parameter_depth=522,
+        input_depth=inputs,
+        activation_depth=activations,
+        output_depth=outputs,
+    )
+    assert count_brams(config, ECP5) == brams
+
+
 def test_no_multipliers_without_any() -> None:
     assert count_dsps(CONFIGS["systolic"], replace(ECP5, dsps=0)) == 0
 
