@@ -1,15 +1,16 @@
 """SCALE-Sim 3.0.0 beside Celosia: the same layers, weight-stationary, on the same array; cycles and seconds.
 
-    python bench/scalesim.py [TOPOLOGY.csv …] [--rows 32 --cols 32 --layers NAME … --smallest N --repeat 5] [--json]
+    python bench/scalesim.py [TOPOLOGY.csv …] [--rows 32 --cols 32 --layers NAME … --smallest N --repeat 25] [--traces]
 
 Without topologies: those of $CELOSIA_DATA/scalesim. SCALE-Sim takes minutes to hours for whole networks (its speed is
 told); `--smallest 1` takes the layer of the fewest cycles of each. It runs in a virtual environment of its own, in
 Celosia's cache folder, which is made first if need be.
 
 Seconds of SCALE-Sim: reading its config, topology and layout, the simulation, and its reports; not the start of Python,
-imports, and traces. It estimates bandwidth (`InterfaceBandwidth: CALC`), so that it never stalls. Seconds of Celosia:
-the network is made, its memories are chosen, it is compiled, and its cycles are counted; nothing is kept in between.
-The median of `--repeat` times, and in JSON also the first time, when nothing has been touched before.
+imports, and traces, which its own command always writes and `--traces` has it write. It estimates bandwidth
+(`InterfaceBandwidth: CALC`), so that it never stalls. Seconds of Celosia: the network is made, its memories are chosen,
+it is compiled, and its cycles are counted; nothing is kept in between but what depends on the array alone. The median
+of `--repeat` times, and in JSON also the first time, when nothing has been touched before.
 """
 
 import argparse
@@ -77,10 +78,10 @@ from scalesim.scale_sim import scalesim
 
 answers, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
-    folder, is_gemm = json.loads(line)
+    folder, is_gemm, traces = json.loads(line)
     begin = time.perf_counter()
     simulation = scalesim(
-        save_disk_space=True,
+        save_disk_space=not traces,
         verbose=False,
         config=folder + "/config.cfg",
         topology=folder + "/topology.csv",
@@ -127,7 +128,7 @@ def write_job(folder: Path, layer: Layer, rows: int, cols: int, dataflow: str) -
     (folder / "layout.csv").write_text("".join(",".join(map(str, line)) + ",\n" for line in (factors, factors)))
 
 
-def scalesim(layers: list[Layer], rows: int, cols: int, dataflow: str) -> Iterator[dict[str, Any]]:
+def scalesim(layers: list[Layer], rows: int, cols: int, dataflow: str, *, traces: bool) -> Iterator[dict[str, Any]]:
     """Run SCALE-Sim layer by layer, and yield its seconds and its row of the report.
 
     Raises
@@ -153,7 +154,8 @@ def scalesim(layers: list[Layer], rows: int, cols: int, dataflow: str) -> Iterat
                 folder = Path(temporary) / str(index)
                 folder.mkdir()
                 write_job(folder, layer, rows, cols, dataflow)
-                print(json.dumps([str(folder), not isinstance(layer, ConvLayer)]), file=process.stdin, flush=True)
+                job = [str(folder), not isinstance(layer, ConvLayer), traces]
+                print(json.dumps(job), file=process.stdin, flush=True)
                 answer = process.stdout.readline()
                 if not answer:
                     raise CelosiaError(f'SCALE-Sim failed on layer "{layer.name}", see above.')
@@ -176,7 +178,9 @@ def chosen(topology: Topology, names: list[str], smallest: int | None, config: A
     return replace(topology, layers=tuple(layer for layer in square if id(layer) in keep))
 
 
-def compare(topology: Topology, config: AcceleratorConfig, repeat: int, dataflow: str) -> list[dict[str, Any]]:
+def compare(
+    topology: Topology, config: AcceleratorConfig, repeat: int, dataflow: str, *, traces: bool
+) -> list[dict[str, Any]]:
     """Run both on each layer, and return rows of what is to be told."""
     engine: Any = config.engine
     counts, seconds = [], []
@@ -189,7 +193,7 @@ def compare(topology: Topology, config: AcceleratorConfig, repeat: int, dataflow
         counts.append(counted)
         seconds.append(times)
     rows = []
-    runs = scalesim(list(topology.layers), engine.rows, engine.cols, dataflow)
+    runs = scalesim(list(topology.layers), engine.rows, engine.cols, dataflow, traces=traces)
     for ours, times, theirs in zip(compute_report(topology, config, counts), seconds, runs, strict=True):
         cycles = int(theirs["report"][CYCLES])
         rows.append(
@@ -250,14 +254,19 @@ def main() -> int:
     parser.add_argument("--dataflow", choices=["ws"], default="ws", help="Celosia's array is weight-stationary")
     parser.add_argument("--layers", nargs="+", default=[], metavar="NAME", help="only layers of these names")
     parser.add_argument("--smallest", type=int, metavar="N", help="only the N layers of fewest cycles of each topology")
-    parser.add_argument("--repeat", type=int, default=5, help="times that Celosia counts each layer")
+    parser.add_argument("--traces", action="store_true", help="have SCALE-Sim write its traces, as its command does")
+    parser.add_argument("--repeat", type=int, default=25, help="times that Celosia counts each layer")
     parser.add_argument("--json", action="store_true", help="one JSON object per layer, on a line")
     options = parser.parse_args()
     try:
         files = options.files or sorted((Path(os.environ.get("CELOSIA_DATA", "")) / "scalesim").glob("*.csv"))
         config = AcceleratorConfig(engine=SystolicConfig(rows=options.rows, cols=options.cols))
         topologies = [chosen(read_topology(file), options.layers, options.smallest, config) for file in files]
-        rows = [row for topology in topologies for row in compare(topology, config, options.repeat, options.dataflow)]
+        rows = [
+            row
+            for topology in topologies
+            for row in compare(topology, config, options.repeat, options.dataflow, traces=options.traces)
+        ]
         if not rows:
             raise CelosiaError("there is no layer; name topologies, or set CELOSIA_DATA to the folder of scalesim/.")
     except ValueError as error:

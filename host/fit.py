@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from celosia.host.compile import compile_network
@@ -70,15 +71,14 @@ def fit_program(
     CompileError
         As for `fit_memories`.
     """
-    room: dict[str, Any] = dict.fromkeys(_DEPTHS, _ROOM)
     engine: Any = config.engine
     looks_up = hasattr(engine, "lookup_tables") and engine.cols >= engine.rows and "lookup_tables" not in keep
-    roomy = replace(engine, lookup_tables=_MOST_TABLES) if looks_up else engine
-    program = compile_network(network, replace(config, engine=roomy, **room), batch=batch)
+    program = compile_network(network, _with_room(config, looks_up), batch=batch)
     weights = program.image.count("weights")
     if looks_up:
         tables = program.image.count("tables") >> engine.activation_width
-        engine = replace(engine, lookup_tables=max(engine.lookup_tables, tables))
+        if tables > engine.lookup_tables:
+            config = replace(config, engine=replace(engine, lookup_tables=tables))
     needed = {
         "weight_depth": weights,
         "parameter_depth": program.image.count("parameters"),
@@ -87,7 +87,7 @@ def fit_program(
         "output_depth": program.output_words,
     }
     most = {**needed, "weight_depth": min(weights, LARGEST_WEIGHTS)}
-    fitted = _deeper(replace(config, engine=engine), keep, **most)
+    fitted = _deeper(config, keep, **most)
     if any(words > getattr(fitted, depth) for depth, words in needed.items()):
         # Some weights stream, which takes steps of its own; or else something is too small, and this says so.
         program = compile_network(network, replace(fitted, program_depth=_ROOM), batch=batch)
@@ -100,10 +100,18 @@ def fit_program(
     return fitted, program
 
 
+@lru_cache(maxsize=16)
+def _with_room(config: AcceleratorConfig, looks_up: bool) -> AcceleratorConfig:
+    """Return the config with memories, and lookup tables if it `looks_up`, for whatever may come."""
+    depths: dict[str, Any] = dict.fromkeys(_DEPTHS, _ROOM)
+    engine: Any = replace(config.engine, lookup_tables=_MOST_TABLES) if looks_up else config.engine
+    return replace(config, engine=engine, **depths)
+
+
 def _deeper(config: AcceleratorConfig, keep: Collection[str], **needed: int) -> AcceleratorConfig:
     """Return the config with at least these depths, but for those that are kept."""
     depths = {name: 1 << (words - 1).bit_length() if name in _POWERS else words for name, words in needed.items()}
     larger: dict[str, Any] = {
         name: depth for name, depth in depths.items() if name not in keep and depth > getattr(config, name)
     }
-    return replace(config, **larger)
+    return replace(config, **larger) if larger else config

@@ -235,7 +235,7 @@ class AcceleratorConfig:
         except TypeError as error:
             raise ValueError(f"the {engine.name} config is incomplete: {error}.") from error
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """16 hexadecimal digits that name this config and the protocol."""
         text = json.dumps([PROTOCOL_VERSION, self.to_json()], sort_keys=True, separators=(",", ":"))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Field:
     width: int
     signed: bool = False
 
-    @property
+    @cached_property
     def range(self) -> tuple[int, int]:
         """Smallest and largest value."""
         if self.signed:
@@ -29,10 +30,14 @@ class Fields:
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Bits of all fields together."""
         return sum(field.width for field in self.fields)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {field.name for field in self.fields}
 
     @property
     def words(self) -> int:
@@ -47,16 +52,17 @@ class Fields:
         ValueError
             A field is missing, unknown, or out of its range.
         """
-        unknown = set(values) ^ {field.name for field in self.fields}
-        if unknown:
+        if values.keys() != self._names:
+            unknown = values.keys() ^ self._names
             raise ValueError(f"fields {sorted(unknown)} are missing or unknown; give exactly the fields of the layout.")
         packed = offset = 0
         for field in self.fields:
-            value, (low, high) = int(values[field.name]), field.range
+            value, width = int(values[field.name]), field.width
+            low, high = field.range
             if not low <= value <= high:
-                raise ValueError(f"{field.name}={value} must be from {low} to {high} ({field.width} bits).")
-            packed |= (value & ((1 << field.width) - 1)) << offset
-            offset += field.width
+                raise ValueError(f"{field.name}={value} must be from {low} to {high} ({width} bits).")
+            packed |= (value & ((1 << width) - 1)) << offset
+            offset += width
         return [(packed >> (32 * word)) & 0xFFFF_FFFF for word in range(self.words)]
 
     def unpack(self, words: Iterable[int]) -> dict[str, int]:

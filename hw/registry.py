@@ -7,6 +7,7 @@ mismatch), and `celosia.host.pack.NAME` (its packer).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -19,32 +20,32 @@ class Engine:
     prefix: str
     summary: str
 
-    @property
+    @cached_property
     def config(self) -> Any:
         """Class of its config, pure Python."""
         return getattr(import_module(f"celosia.hw.{self.name}.config"), f"{self.prefix}Config")
 
-    @property
+    @cached_property
     def layer_fields(self) -> Any:
         """Function from an accelerator config to the layout of a layer descriptor."""
         return import_module(f"celosia.hw.{self.name}.layer").layer_fields
 
-    @property
+    @cached_property
     def rtl(self) -> Any:
         """Class of its Amaranth component; imports Amaranth."""
         return getattr(import_module(f"celosia.hw.{self.name}.engine"), f"{self.prefix}Engine")
 
-    @property
+    @cached_property
     def golden(self) -> Any:
         """Module of its bit-exact model."""
         return import_module(f"celosia.sim.golden.{self.name}")
 
-    @property
+    @cached_property
     def cycles(self) -> Any:
         """Module of its cycle model."""
         return import_module(f"celosia.sim.cycles.{self.name}")
 
-    @property
+    @cached_property
     def packer(self) -> Any:
         """Module that packs layers into memory words."""
         return import_module(f"celosia.host.pack.{self.name}")

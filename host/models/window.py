@@ -1,5 +1,6 @@
 """Windows that are moved over an image (H, W, C): what convolutions and pooling have in common."""
 
+from functools import cached_property
 from typing import Any, Final
 
 from celosia.host.models.checks import layer_label
@@ -40,13 +41,13 @@ class WindowLayer:
                 f"image that it is moved over, {self.input_size[0]} × {self.input_size[1]} and padding {self.padding}."
             )
 
-    @property
+    @cached_property
     def span(self: Any) -> Pair:
         """Rows and columns from the first to the last element of a window, gaps of dilation included."""
         rows, columns = ((size - 1) * gap + 1 for size, gap in zip(self.kernel, self.dilations, strict=True))
         return rows, columns
 
-    @property
+    @cached_property
     def output_size(self: Any) -> Pair:
         """(H, W) of the output: the windows along each axis."""
         return window_places(self.input_size, self.span, self.strides, self.padding)

@@ -46,13 +46,13 @@ class Layout:
     cell: Pair = (1, 1)
     margin: Pair = (0, 0)
 
-    @property
+    @cached_property
     def image(self) -> Pair:
         """Rows and columns of the image as it lies, in pixels of the network."""
         rows, cols = pixels(self.shape)
         return (cols, rows) if self.exchanged else (rows, cols)
 
-    @property
+    @cached_property
     def grid(self) -> Pair:
         """Rows and columns of cells."""
         sizes = zip(self.image, self.margin, self.cell, strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 LIMB_WIDTH = 17  # bits of an unsigned limb: the largest that a signed 18-bit multiplier takes
 MULTIPLIER_LATENCY = 3  # cycles; that of `celosia.hw.multiplier.Multiplier`
@@ -46,6 +47,7 @@ def rows(products: Iterable[PartialProduct]) -> list[list[PartialProduct]]:
     return result
 
 
+@cache
 def product_latency(a_width: int, b_width: int) -> int:
     """Return the cycles of the multipliers and of the adder tree that sums the rows in pairs."""
     return MULTIPLIER_LATENCY + (len(rows(partial_products(a_width, b_width))) - 1).bit_length()

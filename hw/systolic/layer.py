@@ -57,10 +57,8 @@ def layer_fields(config: AcceleratorConfig) -> Fields:
     engine = config.engine
     assert isinstance(engine, SystolicConfig)
 
-    def address(name: str) -> int:
-        return (config.memory(name).depth - 1).bit_length()
-
-    tensor = max(address(name) for name in ("inputs", "activations", "outputs"))
+    widths = {memory.name: (memory.depth - 1).bit_length() for memory in config.memories}
+    tensor = max(widths[name] for name in ("inputs", "activations", "outputs"))
     block = engine.accumulator_rows.bit_length()
     groups = (engine.cols // engine.resolved_post_lanes).bit_length()
     return Fields(
@@ -109,8 +107,8 @@ def layer_fields(config: AcceleratorConfig) -> Fields:
             Field("table", engine.table_address_width),
             Field("pool", SIDE_WIDTH),
             Field("weights_stream", 1),  # from the ring that the link fills, else from `weights` on
-            Field("weights", address("weights")),
-            Field("parameters", address("parameters")),
+            Field("weights", widths["weights"]),
+            Field("parameters", widths["parameters"]),
             Field("rounding", ROUNDING_WIDTH),
             Field("zero_point", engine.activation_width, signed=engine.activation_signed),
             Field("minimum", engine.activation_width, signed=engine.activation_signed),

@@ -5,7 +5,7 @@ for the first K tile of an N tile, the accumulators have room, for a later one, 
 before. Loading the next tile begins when a tile is swapped in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,17 +22,19 @@ from celosia.sim.cycles.model import Source
 class _Drained:
     """Rows of one N tile on their way out: `rows` of them, `period` cycles each, one after the other from `begin` on.
 
-    If `late` is given, row i begins so many cycles later than that.
+    If `late` is given, row i and those after it begin as if the first row had waited for `ready` + late[i].
     """
 
     rows: int
     begin: int
     period: int
-    late: np.ndarray | None = None
+    ready: int = 0
+    late: Sequence[int] = ()
 
     def freed(self, count: int) -> int:
         """Return the first cycle in which so many of the rows are free."""
-        return self.begin + count * self.period + (0 if self.late is None else int(self.late[count - 1]))
+        begin = max(self.begin, self.ready + self.late[count - 1]) if self.late else self.begin
+        return begin + count * self.period
 
 
 class _Line:
@@ -42,6 +44,7 @@ class _Line:
         self.even = layer["lead"] == layer["decimation"] == 0
         self._line = layer["line"]
         self._sums = np.arange(layer["lead"], layer["line"], layer["decimation"] + 1)
+        self._late: dict[tuple[int, int], list[int]] = {}  # by rows and period
 
     def beats(self, rows: int) -> int:
         """Return the beats of a block of `rows` sums, in whole lines unless all beats sum."""
@@ -51,10 +54,11 @@ class _Line:
         """Drain the rows of an N tile: a sum in its first beat would be `ready` then."""
         if self.even:
             return _Drained(rows, max(earliest, ready), period)
-        lines = np.arange(rows // len(self._sums)) * self._line
-        waits = ready + (lines[:, None] + self._sums).ravel() - period * np.arange(rows)
-        begins = np.maximum.accumulate(np.maximum(waits, earliest))
-        return _Drained(rows, int(begins[0]), period, begins - begins[0])
+        if (rows, period) not in self._late:
+            lines = np.arange(rows // len(self._sums)) * self._line
+            sums = (lines[:, None] + self._sums).ravel() - period * np.arange(rows)
+            self._late[rows, period] = np.maximum.accumulate(sums).tolist()
+        return _Drained(rows, earliest, period, ready, self._late[rows, period])
 
 
 class EngineTimes:
