@@ -1,9 +1,10 @@
 """What candidates are measured with: one model, or layers one after the other."""
 
 import hashlib
+import io
 import pickle
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -18,6 +19,22 @@ from celosia.hw.config import AcceleratorConfig
 
 _WIDTHS: Final = ("weight_width", "activation_width", "activation_signed", "accumulator_width", "codebook_width")
 """Parameters of engines that decide which integers a float model becomes."""
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves out what dataclasses remember of themselves (`cached_property`): the same model is the same bytes."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if not is_dataclass(value) or isinstance(value, type):
+            return NotImplemented
+        return _restored, (type(value), {field.name: getattr(value, field.name) for field in fields(value)})
+
+
+def _restored(kind: type, values: Mapping[str, Any]) -> Any:
+    made = object.__new__(kind)
+    made.__dict__.update(values)
+    return made
+
 
 Piece = tuple[Network, np.ndarray]
 """A network, and inputs of it in its integers."""
@@ -74,16 +91,11 @@ class Workload:
     @cached_property
     def pickled(self) -> bytes:
         """Bytes that a worker makes it from again."""
-        return pickle.dumps(
-            Workload(
-                name=self.name,
-                models=tuple(self.models),
-                inputs=self.inputs,
-                labels=self.labels,
-                calibration=self.calibration,
-                batch=self.batch,
-            )
-        )
+        written = io.BytesIO()
+        pickler = _Pickler(written)
+        pickler.fast = True  # bytes do not depend on which of equal objects are one
+        pickler.dump(self)
+        return written.getvalue()
 
     @cached_property
     def _prepared(self) -> dict[tuple[Any, ...], list[Piece]]:
