@@ -1,6 +1,6 @@
 """Synthesize, place and route designs drawn by chance: the table that `celosia.boards.estimate` is fitted on.
 
-    python bench/characterize.py systolic:0-30 sparse:0-8 binary:0-8
+    python bench/characterize.py systolic:0-30 deep:0-10 sparse:0-8 binary:0-8
     python bench/characterize.py --synthesize systolic:100-170
 
 looks at the designs of those numbers and adds them to `boards/routed.csv`; the same number is the same design. With
@@ -26,13 +26,16 @@ from celosia.boards.limits import least_usage, too_much
 from celosia.boards.table import find_board
 from celosia.host.files import replacing
 from celosia.hw.binary.config import BinaryConfig
+from celosia.hw.block_shapes import SHAPES
 from celosia.hw.config import AcceleratorConfig
+from celosia.hw.registry import ENGINES
 from celosia.hw.sparse.config import SparseConfig
 from celosia.hw.systolic.config import SystolicConfig
 
 BOARD = find_board("ulx3s-85f")
 CLOCK_MHZ = 80
-COLUMNS = ("engine", "number", "luts", "ffs", "dsps", "brams", "fmax_mhz", "config")
+DEEPEST_BLOCK = SHAPES[-1][1]
+COLUMNS = ("draw", "number", "luts", "ffs", "dsps", "brams", "fmax_mhz", "config")
 
 
 def draw_systolic(draw: random.Random) -> AcceleratorConfig:
@@ -61,6 +64,29 @@ def draw_systolic(draw: random.Random) -> AcceleratorConfig:
         activation_depth=1 << draw.randint(8, 13),
         output_depth=1 << draw.randint(6, 12),
     )
+
+
+def draw_deep(draw: random.Random) -> AcceleratorConfig:
+    """Draw a small systolic array with memories that are several rows of block RAMs, as whole networks ask for."""
+    rows, cols = draw.randint(1, 3), draw.randint(1, 4)
+    config = AcceleratorConfig(
+        engine=SystolicConfig(
+            rows=rows,
+            cols=cols,
+            accumulator_rows=1 << draw.randint(6, 9),
+            taps=draw.choice([None, None, 0]),
+            lookup_tables=draw.choice([0, 6]) if cols >= rows else 0,
+        ),
+        weight_depth=draw.choice([8192, 20000, 32768, 43000, 65536]),
+        parameter_depth=draw.choice([512, 1024]),
+        program_depth=draw.choice([512, 1024]),
+        input_depth=1 << draw.randint(8, 15),
+        activation_depth=1 << draw.randint(11, 16),
+        output_depth=1 << draw.randint(6, 15),
+    )
+    if all(memory.depth <= DEEPEST_BLOCK for memory in config.memories):
+        raise ValueError("no memory of several rows of block RAMs")
+    return config
 
 
 def draw_sparse(draw: random.Random) -> AcceleratorConfig:
@@ -99,17 +125,18 @@ def draw_binary(draw: random.Random) -> AcceleratorConfig:
 
 DRAWS: dict[str, Callable[[random.Random], AcceleratorConfig]] = {
     "systolic": draw_systolic,
+    "deep": draw_deep,
     "sparse": draw_sparse,
     "binary": draw_binary,
 }
 
 
-def design(engine: str, number: int) -> AcceleratorConfig:
+def design(name: str, number: int) -> AcceleratorConfig:
     """Return a design by its number: the first draw that can be and has a chance to fit."""
-    draw = random.Random(f"{engine}{number}")
+    draw = random.Random(f"{name}{number}")
     while True:
         try:
-            config = DRAWS[engine](draw)
+            config = DRAWS[name](draw)
         except ValueError:
             continue
         if not too_much(least_usage(config, BOARD.device)):
@@ -118,10 +145,10 @@ def design(engine: str, number: int) -> AcceleratorConfig:
 
 def look(job: tuple[str, int, bool]) -> dict[str, Any]:
     """Return a row of the table; without figures if the design does not fit."""
-    engine, number, route = job
-    config = design(engine, number)
+    name, number, route = job
+    config = design(name, number)
     plan = plan_clock(BOARD.device.family, BOARD.clock_hz, CLOCK_MHZ * MHZ)
-    row: dict[str, Any] = {"engine": engine, "number": number, "config": json.dumps(config.to_json())}
+    row: dict[str, Any] = {"draw": name, "number": number, "config": json.dumps(config.to_json())}
     if route:
         (attempt,) = build_bitstream(BOARD, config, plan, baud=BOARD.baud, seeds=(1,))
         usage = attempt.usage if attempt.fits else {}
@@ -133,15 +160,15 @@ def look(job: tuple[str, int, bool]) -> dict[str, Any]:
 
 def jobs(ranges: list[str], route: bool) -> Iterator[tuple[str, int, bool]]:
     for text in ranges:
-        engine, _, numbers = text.partition(":")
+        name, _, numbers = text.partition(":")
         first, _, end = numbers.partition("-")
-        yield from ((engine, number, route) for number in range(int(first), int(end or int(first) + 1)))
+        yield from ((name, number, route) for number in range(int(first), int(end or int(first) + 1)))
 
 
 def write(rows: list[dict[str, Any]]) -> None:
-    """Write the table, in the order of engines and numbers."""
+    """Write the table, in the order of draws and numbers."""
     order = list(DRAWS)
-    rows.sort(key=lambda row: (order.index(row["engine"]), int(row["number"])))
+    rows.sort(key=lambda row: (order.index(row["draw"]), int(row["number"])))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -159,15 +186,15 @@ def main() -> None:
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     if TABLE.exists():
         with TABLE.open(newline="", encoding="utf-8") as file:
-            rows = {(row["engine"], int(row["number"])): row for row in csv.DictReader(file)}
+            rows = {(row["draw"], int(row["number"])): row for row in csv.DictReader(file)}
     with ProcessPoolExecutor(options.jobs) as pool:
         for row in pool.map(look, jobs(options.ranges, not options.synthesize)):
-            print(row["engine"], row["number"], {name: row.get(name) for name in COLUMNS[2:-1]}, flush=True)
+            print(row["draw"], row["number"], {name: row.get(name) for name in COLUMNS[2:-1]}, flush=True)
             if row.get("luts"):
-                rows[row["engine"], row["number"]] = row
+                rows[row["draw"], row["number"]] = row
                 write(list(rows.values()))
     read_table.cache_clear()
-    for engine in DRAWS:
+    for engine in ENGINES:
         print(engine)
         for name, error in estimate_errors([engine]).items():
             print(

@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 
 from celosia.boards.board import Board
-from celosia.boards.devices import DEVICES, Device
+from celosia.boards.counts import count_brams, count_dsps
+from celosia.boards.devices import DEVICES
 from celosia.boards.features import features_of
-from celosia.hw.block_shapes import SHAPES, SMALL, blocks, has_shape, least_blocks
 from celosia.hw.config import AcceleratorConfig
 
 CLOCK_SHARE: Final = 0.9
@@ -27,8 +27,6 @@ CLOCK_SHARE: Final = 0.9
 TABLE: Final = Path(__file__).with_name("routed.csv")
 _DEVICE: Final = "ecp5-85f"  # where the designs of the table are
 FITTED: Final = ("luts", "ffs", "fmax_mhz")
-_LUT_RAM: Final = (4, 16)  # bits and rows of a TRELLIS_DPR16X4
-_LUT_RAM_COST, _BLOCK_COST, _MUX_COST = 4, 128, 0.5  # yosys' `lattice/*.txt` and `memory_libmap`
 _HELD_OUT: Final = 4  # every so many designs of an engine are not fitted on
 _RIDGE: Final = 1e-1
 """Added to the squares of relative errors: keeps coefficients small that the designs say nothing of."""
@@ -57,39 +55,6 @@ class Routed:
     config: AcceleratorConfig
     figures: Mapping[str, float]
     held_out: bool
-
-
-def count_dsps(config: AcceleratorConfig, device: Device) -> int:
-    """Return the multipliers that an accelerator takes; 0 on a chip without any."""
-    return config.engine.multipliers if device.dsps else 0
-
-
-def count_brams(config: AcceleratorConfig, device: Device) -> int:
-    """Return the block RAMs that an accelerator takes, those of its link included."""
-    engine = config.engine
-    total = 0
-    for memory in config.memories:
-        lanes = engine.write_lanes if memory.name in ("activations", "outputs") else 1
-        total += memory.banks * _brams(memory.width // memory.banks, lanes, memory.depth, device)
-    for count, width, depth in engine.scratchpads:
-        total += count * _brams(width, 1, depth, device)
-    # What the device says of itself, packets that arrive, and many answers that wait; a few are in look-up tables.
-    answers = _brams(33, 1, config.answer_words, device) if config.answer_words > SMALL else 0
-    return total + 1 + _brams(32, 1, 2 * config.packet_words, device) + answers
-
-
-def _brams(width: int, lanes: int, depth: int, device: Device) -> int:
-    if device.family != "ecp5":
-        return device.least_brams(width, depth)
-    if has_shape(depth):
-        return blocks(width, lanes, depth)
-    if depth > SHAPES[-1][1]:
-        return least_blocks(width, lanes, depth)
-    # Left to synthesis, which compares what the two kinds of memory cost it.
-    tall, wide = -(-depth // _LUT_RAM[1]), lanes * -(-(width // lanes) // _LUT_RAM[0])
-    in_luts = _LUT_RAM_COST * tall * wide + _MUX_COST * width * (tall - 1)
-    in_blocks = blocks(width, lanes, SHAPES[0][1])
-    return in_blocks if in_luts > _BLOCK_COST * in_blocks else 0
 
 
 def check_board(board: Board) -> None:

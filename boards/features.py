@@ -4,8 +4,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from celosia.hw.block_shapes import SHAPES, has_shape
+from celosia.boards.counts import count_brams, stack
+from celosia.boards.devices import DEVICES
 from celosia.hw.config import AcceleratorConfig
+
+_ECP5: Final = DEVICES["ecp5-85f"]
 
 Features = dict[str, float]
 
@@ -20,7 +23,7 @@ def features_of(config: AcceleratorConfig, kind: str) -> Features:
         ``area``, in bits and cells, or ``delay``, of fan-outs.
     """
     area, delay = _ENGINES[config.engine_name]
-    return {**_core_area(config), **area(config)} if kind == "area" else delay(config)
+    return {**_core_area(config), **area(config)} if kind == "area" else {**_core_delay(config), **delay(config)}
 
 
 def _core_area(config: AcceleratorConfig) -> Features:
@@ -31,12 +34,15 @@ def _core_area(config: AcceleratorConfig) -> Features:
         "address bits": sum((memory.depth - 1).bit_length() for memory in config.memories),
         # Memories that are made of look-up tables.
         "bits in look-up tables": sum(m.width * m.depth for m in config.memories if m.depth <= 64) / 16,
+        "bits selected from stacks": sum(m.width * (stack(config, m) - 1) for m in config.memories),
     }
 
 
-def _blocks_across(width: int, depth: int) -> float:
-    shape = next((bits for bits, rows in SHAPES if rows >= depth), 1)
-    return max(width / shape, 1) if has_shape(depth) else 1
+def _core_delay(config: AcceleratorConfig) -> Features:
+    return {
+        "highest stack of block RAMs": max(math.log2(stack(config, m)) for m in config.memories),
+        "block RAMs": count_brams(config, _ECP5),  # the more there are, the farther they are away
+    }
 
 
 def _systolic_area(config: AcceleratorConfig) -> Features:
@@ -57,7 +63,6 @@ def _systolic_area(config: AcceleratorConfig) -> Features:
 def _systolic_delay(config: AcceleratorConfig) -> Features:
     engine: Any = config.engine
     return {
-        "most block RAMs at an address": max(math.log2(_blocks_across(m.width, m.depth)) for m in config.memories),
         "multipliers": math.log2(engine.multipliers),
         "columns of sums": math.log2(engine.cols * engine.resolved_accumulator_width),
         "groups of columns": math.log2(engine.cols / engine.resolved_post_lanes),

@@ -104,8 +104,8 @@ def fit_program(
 def _with_room(config: AcceleratorConfig, looks_up: bool) -> AcceleratorConfig:
     """Return the config with memories, and lookup tables if it `looks_up`, for whatever may come."""
     depths: dict[str, Any] = dict.fromkeys(_DEPTHS, _ROOM)
-    engine: Any = replace(config.engine, lookup_tables=_MOST_TABLES) if looks_up else config.engine
-    return replace(config, engine=engine, **depths)
+    engine: Any = config.engine
+    return replace(config, engine=replace(engine, lookup_tables=_MOST_TABLES) if looks_up else engine, **depths)
 
 
 def _deeper(config: AcceleratorConfig, keep: Collection[str], **needed: int) -> AcceleratorConfig:

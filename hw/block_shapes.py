@@ -44,14 +44,19 @@ def blocks(width: int, lanes: int, depth: int) -> int:
     return -(-len(cut) // (block_width // min(block_width, BYTE)))
 
 
-def least_blocks(width: int, lanes: int, depth: int) -> int:
-    """Return the fewest block RAMs, all of one shape, of a memory that synthesis puts together of several rows of them.
+def stacked_blocks(width: int, lanes: int, depth: int) -> tuple[int, int]:
+    """Return what synthesis makes of a memory deeper than any block RAM: the fewest of them, all of one shape.
 
     Parameters as of `pieces`; the depth may be any.
+
+    Returns
+    -------
+    blocks, stack : int
+        Block RAMs; how many of them have each bit of a word, at addresses one after the other.
     """
     counts = []
     for bits, rows in SHAPES:
-        byte = min(bits, BYTE)
+        byte, stack = min(bits, BYTE), -(-depth // rows)
         cut = lanes * -(-(width // lanes) // byte)
-        counts.append(-(-cut // (bits // byte)) * -(-depth // rows))
+        counts.append((-(-cut // (bits // byte)) * stack, stack))
     return min(counts)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from amaranth.back import rtlil
 
+from celosia.boards.counts import count_brams, count_dsps
 from celosia.boards.devices import DEVICES
-from celosia.boards.estimate import FITTED, count_brams, count_dsps, estimate, estimate_errors, read_table
+from celosia.boards.estimate import FITTED, estimate, estimate_errors, read_table
 from celosia.boards.platform import OutOfContextPlatform
 from celosia.boards.table import find_board
 from celosia.hw.binary.config import BinaryConfig
