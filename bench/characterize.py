@@ -16,6 +16,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from math import gcd
 from typing import Any
 
@@ -123,11 +124,22 @@ def draw_binary(draw: random.Random) -> AcceleratorConfig:
     )
 
 
+def deepened(draw: random.Random, config: AcceleratorConfig) -> AcceleratorConfig:
+    """Return the config with memories of weights, and maybe of activations, that are several rows of block RAMs."""
+    return replace(
+        config,
+        weight_depth=draw.choice([20000, 32768, 43000, 65536]),
+        activation_depth=draw.choice([config.activation_depth, 1 << 14, 1 << 15, 1 << 16]),
+    )
+
+
 DRAWS: dict[str, Callable[[random.Random], AcceleratorConfig]] = {
     "systolic": draw_systolic,
     "deep": draw_deep,
     "sparse": draw_sparse,
+    "deep-sparse": lambda draw: deepened(draw, draw_sparse(draw)),
     "binary": draw_binary,
+    "deep-binary": lambda draw: deepened(draw, draw_binary(draw)),
 }
 
 

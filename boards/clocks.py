@@ -124,12 +124,15 @@ def plan_clock(family: Family, input_hz: float, wanted_hz: float) -> ClockPlan:
     Raises
     ------
     ValueError
-        All rates that can be had are higher, or the PLL does not take the input.
+        All rates that can be had are higher, or more is wanted than the PLL and the input have.
     """
     source = Fraction(input_hz)
     direct = ClockPlan(input_hz=input_hz, reference=0, feedback=0, output=0, output_hz=source, vco_hz=Fraction(0))
     if wanted_hz == input_hz:
         return direct
+    highest = max(RANGES[family].output[1], input_hz)
+    if wanted_hz > highest:
+        raise ValueError(f"clock {wanted_hz / MHZ:g} MHz is higher than the {highest / MHZ:g} MHz that the PLL can make.")
     middle = sum(RANGES[family].vco) / 2
     plans = [plan for plan in _plans(family, source, Fraction(wanted_hz)) if plan.output_hz <= wanted_hz]
     best = max(plans, key=lambda plan: (plan.output_hz, -abs(plan.vco_hz - middle), -plan.reference), default=None)

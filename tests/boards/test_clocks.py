@@ -77,3 +77,9 @@ def test_the_boards_own_clock_needs_no_pll():
 def test_too_slow_is_one_sentence():
     with pytest.raises(ValueError, match=r"^clock 2 MHz is lower than what can be made of 25 MHz; the lowest"):
         plan_clock("ecp5", 25e6, 2e6)
+
+
+def test_too_fast_is_one_sentence():
+    assert plan_clock("ecp5", 25e6, 400e6).output_hz == 400e6
+    with pytest.raises(ValueError, match=r"^clock 1e\+09 MHz is higher than the 400 MHz that the PLL can make\.$"):
+        plan_clock("ecp5", 25e6, 1e15)
