@@ -148,6 +148,8 @@ def _vectors(
 
     try:
         network, integers = _network(config, read, model, inputs, count)
+        if len(integers) < count:
+            note(f"--inputs {count}: there are {len(integers)} inputs, the testbench runs those.")
         fitted = config if keep is None else fit_memories(network, config, keep=keep)
         program = compile_network(network, fitted)
     except CelosiaError as error:

@@ -181,6 +181,7 @@ def test_a_model(tmp_path, capsys, kind):
     assert generate(target, *options) == 0
     vectors = json.loads((target / "manifest.json").read_text())["vectors"]
     assert (vectors["network"], vectors["inputs"]) == ("mine", 3 if kind == "float" else 4)
+    assert ("--inputs 4: there are 3 inputs" in capsys.readouterr().err) == (kind == "float")
 
 
 def test_a_config_that_the_digits_do_not_fit(tmp_path, capsys):
