@@ -88,7 +88,7 @@ def test_errors_on_designs_that_were_held_out(engine: str) -> None:
     assert errors["luts"]["p95"] <= 0.15
     assert errors["fmax_mhz"]["median"] <= 0.15
     assert errors["dsps"]["p95"] == errors["brams"]["p95"] == 0
-    assert all(errors[name]["designs"] >= 1 for name in FITTED)
+    assert all(errors[name]["designs"] >= 4 for name in FITTED)
 
 
 def test_more_is_larger() -> None:
