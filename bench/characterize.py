@@ -1,6 +1,6 @@
 """Synthesize, place and route designs drawn by chance: the table that `celosia.boards.estimate` is fitted on.
 
-    python bench/characterize.py systolic:0-30 deep:0-10 sparse:0-8 binary:0-8
+    python bench/characterize.py systolic:0-15 deep:0-10 sparse:0-12 deep-sparse:0 binary:0-12 deep-binary:0-4
     python bench/characterize.py --synthesize systolic:100-170
 
 looks at the designs of those numbers and adds them to `boards/routed.csv`; the same number is the same design. With
