@@ -132,7 +132,9 @@ def plan_clock(family: Family, input_hz: float, wanted_hz: float) -> ClockPlan:
         return direct
     highest = max(RANGES[family].output[1], input_hz)
     if wanted_hz > highest:
-        raise ValueError(f"clock {wanted_hz / MHZ:g} MHz is higher than the {highest / MHZ:g} MHz that the PLL can make.")
+        raise ValueError(
+            f"clock {wanted_hz / MHZ:g} MHz is higher than the {highest / MHZ:g} MHz that the PLL can make."
+        )
     middle = sum(RANGES[family].vco) / 2
     plans = [plan for plan in _plans(family, source, Fraction(wanted_hz)) if plan.output_hz <= wanted_hz]
     best = max(plans, key=lambda plan: (plan.output_hz, -abs(plan.vco_hz - middle), -plan.reference), default=None)

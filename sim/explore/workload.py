@@ -31,7 +31,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _restored(kind: type, values: Mapping[str, Any]) -> Any:
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     made.__dict__.update(values)
     return made
 
