@@ -20,15 +20,16 @@ def count_dsps(config: AcceleratorConfig, device: Device) -> int:
 
 def count_brams(config: AcceleratorConfig, device: Device) -> int:
     """Return the block RAMs that an accelerator takes, those of its link included."""
-    engine = config.engine
-    total = 0
-    for memory in config.memories:
-        total += memory.banks * _brams(memory.width // memory.banks, _lanes(config, memory), memory.depth, device)
-    for count, width, depth in engine.scratchpads:
-        total += count * _brams(width, 1, depth, device)
+    total = sum(count_memory(config, memory, device) for memory in config.memories)
+    total += sum(count * _brams(width, 1, depth, device) for count, width, depth in config.engine.scratchpads)
     # What the device says of itself, packets that arrive, and many answers that wait; a few are in look-up tables.
     answers = _brams(33, 1, config.answer_words, device) if config.answer_words > SMALL else 0
     return total + 1 + _brams(32, 1, 2 * config.packet_words, device) + answers
+
+
+def count_memory(config: AcceleratorConfig, memory: MemorySpec, device: Device) -> int:
+    """Return the block RAMs of one memory; 0 if it is in look-up tables."""
+    return memory.banks * _brams(memory.width // memory.banks, _lanes(config, memory), memory.depth, device)
 
 
 def stack(config: AcceleratorConfig, memory: MemorySpec) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from celosia.boards.counts import count_brams, stack
+from celosia.boards.counts import count_brams, count_memory, stack
 from celosia.boards.devices import DEVICES
 from celosia.hw.config import AcceleratorConfig
 
@@ -39,9 +39,12 @@ def _core_area(config: AcceleratorConfig) -> Features:
 
 
 def _core_delay(config: AcceleratorConfig) -> Features:
+    stacks = {memory: stack(config, memory) for memory in config.memories}
     return {
-        "highest stack of block RAMs": max(math.log2(stack(config, m)) for m in config.memories),
-        "block RAMs": count_brams(config, _ECP5),  # the more there are, the farther they are away
+        "highest stack of block RAMs": math.log2(max(stacks.values())),
+        "block RAMs in stacks": sum(count_memory(config, m, _ECP5) for m, height in stacks.items() if height > 1),
+        # They lie in rows across the chip: how far apart.
+        "block RAMs along a side": math.sqrt(count_brams(config, _ECP5)),
     }
 
 
