@@ -37,8 +37,10 @@ def write(folder):
 
 def start(build, path):
     """Another process that makes the entry with a function called `build`, which knows a `path`."""
-    script = f"import time\nfrom celosia.sim.rtl.cache import cached\npath = {str(path)!r}\n{build}"
-    command = [sys.executable, "-c", f'{script}\ncached("kind", "key", build)']
+    script = f"import signal, time\nfrom celosia.sim.rtl.cache import cached\npath = {str(path)!r}\n{build}"
+    # Where tests run in the background, shells have SIGINT ignored, and so would the process.
+    ready = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f'{script}\n{ready}\ncached("kind", "key", build)']
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
 
 
