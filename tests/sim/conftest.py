@@ -15,6 +15,7 @@ from celosia.host.program import Program
 from celosia.hw.config import AcceleratorConfig
 from celosia.sim import reference
 from celosia.sim.core import CoreSimulator, Stalls
+from celosia.sim.rtl import compiler
 
 CYCLES = 200_000  # more than almost any case takes
 SLOWEST = 40  # times that stalls make a case slower, at most
@@ -117,3 +118,10 @@ def check_case() -> Callable[..., tuple[Program, dict[str, int]]]:
 def promise() -> SimpleNamespace:
     """The parts of a case: the core of a config, the load of a program, and a run that is compared."""
     return SimpleNamespace(core=core, load=load, run=run)
+
+
+@pytest.fixture
+def unoptimized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile simulators without optimization: for tests that build many, and run each for a moment."""
+    flags = tuple("-O0" if flag.startswith("-O") else flag for flag in compiler.CXX_FLAGS)
+    monkeypatch.setattr(compiler, "CXX_FLAGS", flags)

@@ -26,6 +26,8 @@ from celosia.sim.mismatch import Mismatch, find_mismatch
 from celosia.sim.rtl import Model, build
 from celosia.sim.vcd import read_waves
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 ENGINE = BinaryConfig(pes=4, simd=8, activation_width=3, accumulator_width=12, output_width=3, post_lanes=2)
 DEPTHS = {"input_depth": 1024, "activation_depth": 512, "output_depth": 512, "parameter_depth": 256}
 CONFIG = AcceleratorConfig(engine=ENGINE, weight_depth=256, program_depth=512, watchdog_cycles=4096, **DEPTHS)

@@ -20,6 +20,8 @@ from celosia.sim.golden.sparse import run_layer
 from celosia.sim.mismatch import Mismatch, find_mismatch
 from celosia.sim.vcd import read_waves
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 ENGINE = SparseConfig(
     pes=2,
     group=2,

@@ -27,6 +27,8 @@ from celosia.sim.mismatch.systolic_vectors import vector_fault
 from celosia.sim.mismatch.systolic_weights import weight_fault
 from celosia.sim.vcd import read_waves
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 SEED = 3
 STALLS = Stalls(inputs=0.3, weights=0.5, results=0.2, seed=SEED)
 LAYERS = {"packed": 0, "taps": 1, "kernel": 2, "add": 3, "pool": 4, "dense": 5}
