@@ -124,7 +124,7 @@ def plan_clock(family: Family, input_hz: float, wanted_hz: float) -> ClockPlan:
     Raises
     ------
     ValueError
-        All rates that can be had are higher, or more is wanted than the PLL and the input have.
+        All rates that can be had are higher, the PLL does not take the input, or more is wanted than both have.
     """
     source = Fraction(input_hz)
     direct = ClockPlan(input_hz=input_hz, reference=0, feedback=0, output=0, output_hz=source, vco_hz=Fraction(0))

@@ -18,14 +18,12 @@ import numpy as np
 
 from celosia.boards.board import Board
 from celosia.boards.counts import count_brams, count_dsps
-from celosia.boards.devices import DEVICES
-from celosia.boards.features import features_of
+from celosia.boards.features import DEVICE, features_of
 from celosia.hw.config import AcceleratorConfig
 
 CLOCK_SHARE: Final = 0.9
 """How much of the estimated clock rate a design is placed and routed for."""
 TABLE: Final = Path(__file__).with_name("routed.csv")
-_DEVICE: Final = "ecp5-85f"  # where the designs of the table are
 FITTED: Final = ("luts", "ffs", "fmax_mhz")
 _HELD_OUT: Final = 4  # every so many designs of an engine are not fitted on
 _RIDGE: Final = 1e-1
@@ -125,7 +123,7 @@ def estimate_errors(engines: Iterable[str]) -> dict[str, dict[str, float]]:
 
 def _guess(config: AcceleratorConfig, name: str) -> float:
     exact = {"dsps": count_dsps, "brams": count_brams}
-    return exact[name](config, DEVICES[_DEVICE]) if name in exact else _Fit.of(config.engine_name, name).guess(config)
+    return exact[name](config, DEVICE) if name in exact else _Fit.of(config.engine_name, name).guess(config)
 
 
 @cache

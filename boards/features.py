@@ -8,7 +8,8 @@ from celosia.boards.counts import count_brams, count_memory, stack
 from celosia.boards.devices import DEVICES
 from celosia.hw.config import AcceleratorConfig
 
-_ECP5: Final = DEVICES["ecp5-85f"]
+DEVICE: Final = DEVICES["ecp5-85f"]
+"""What designs are fitted on; block RAMs of all chips of its family are alike."""
 
 Features = dict[str, float]
 
@@ -20,7 +21,7 @@ def features_of(config: AcceleratorConfig, kind: str) -> Features:
     ----------
     config : AcceleratorConfig
     kind : str
-        ``area``, in bits and cells, or ``delay``, of fan-outs.
+        ``area``, in bits and cells, or ``delay``, of fan-outs, stacks and distances.
     """
     area, delay = _ENGINES[config.engine_name]
     return {**_core_area(config), **area(config)} if kind == "area" else {**_core_delay(config), **delay(config)}
@@ -42,9 +43,9 @@ def _core_delay(config: AcceleratorConfig) -> Features:
     stacks = {memory: stack(config, memory) for memory in config.memories}
     return {
         "highest stack of block RAMs": math.log2(max(stacks.values())),
-        "block RAMs in stacks": sum(count_memory(config, m, _ECP5) for m, height in stacks.items() if height > 1),
+        "block RAMs in stacks": sum(count_memory(config, m, DEVICE) for m, height in stacks.items() if height > 1),
         # They lie in rows across the chip: how far apart.
-        "block RAMs along a side": math.sqrt(count_brams(config, _ECP5)),
+        "block RAMs along a side": math.sqrt(count_brams(config, DEVICE)),
     }
 
 
