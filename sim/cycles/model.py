@@ -168,7 +168,8 @@ def predict(
 
     Notes
     -----
-    A layer costs microseconds per N tile and block; only weights that stream through a gate are followed row by row.
+    A layer of the systolic engine costs microseconds for each N tile that differs from those before; weights that
+    stream through a gate are followed row by row.
 
     Returns
     -------

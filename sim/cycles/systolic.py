@@ -5,60 +5,15 @@ for the first K tile of an N tile, the accumulators have room, for a later one, 
 before. Loading the next tile begins when a tile is swapped in.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from celosia.hw.config import AcceleratorConfig
 from celosia.hw.systolic.config import SystolicConfig
 from celosia.hw.systolic.layer import Mode
 from celosia.hw.systolic.timing import HAZARD_CYCLES, ROOM_CYCLES, TAKE_CYCLES, drain_cycles, row_ready_cycles
 from celosia.sim.cycles.model import Source
-
-
-@dataclass
-class _Drained:
-    """Rows of one N tile on their way out: `rows` of them, `period` cycles each, one after the other from `begin` on.
-
-    If `late` is given, row i and those after it begin as if the first row had waited for `ready` + late[i].
-    """
-
-    rows: int
-    begin: int
-    period: int
-    ready: int = 0
-    late: Sequence[int] = ()
-
-    def freed(self, count: int) -> int:
-        """Return the first cycle in which so many of the rows are free."""
-        begin = max(self.begin, self.ready + self.late[count - 1]) if self.late else self.begin
-        return begin + count * self.period
-
-
-class _Line:
-    """Which beats of a block sum: all of them, or some in each line."""
-
-    def __init__(self, layer: Mapping[str, int]) -> None:
-        self.even = layer["lead"] == layer["decimation"] == 0
-        self._line = layer["line"]
-        self._sums = np.arange(layer["lead"], layer["line"], layer["decimation"] + 1)
-        self._late: dict[tuple[int, int], list[int]] = {}  # by rows and period
-
-    def beats(self, rows: int) -> int:
-        """Return the beats of a block of `rows` sums, in whole lines unless all beats sum."""
-        return rows if self.even else rows // len(self._sums) * self._line
-
-    def drain(self, rows: int, ready: int, earliest: int, period: int) -> _Drained:
-        """Drain the rows of an N tile: a sum in its first beat would be `ready` then."""
-        if self.even:
-            return _Drained(rows, max(earliest, ready), period)
-        if (rows, period) not in self._late:
-            lines = np.arange(rows // len(self._sums)) * self._line
-            sums = (lines[:, None] + self._sums).ravel() - period * np.arange(rows)
-            self._late[rows, period] = np.maximum.accumulate(sums).tolist()
-        return _Drained(rows, earliest, period, ready, self._late[rows, period])
+from celosia.sim.cycles.systolic_drain import Accumulators, Line
 
 
 class EngineTimes:
@@ -96,9 +51,9 @@ class EngineTimes:
         walk = _Walk(self.engine, layer, take + 1, max(load_start, self._swap), causes)
         if layer["weights_stream"] and not self._ring.always_ahead:
             walk.ring = self._ring
-        for rows, groups, count in _visits(layer):
-            walk.repeat(rows, groups, count)
-        done = walk.drain_end + drain_cycles(self.engine)
+        for tiles, count in _blocks(layer):
+            walk.repeat(count, walk.follow, tiles)
+        done = walk.accumulators.end + drain_cycles(self.engine)
         causes["drain"] = done + 1 - walk.feeder_free
         if walk.weighted:
             self._loader_free, self._swap = walk.loaded, walk.swap
@@ -107,16 +62,20 @@ class EngineTimes:
         return done, causes
 
 
-def _visits(layer: Mapping[str, int]) -> list[tuple[int, int, int]]:
-    """Return the N tiles of a layer in order: rows, groups of channels, and how many such tiles follow each other."""
-    groups = layer["n_groups"]
-    visits: list[tuple[int, int, int]] = []
-    for rows, blocks in ((layer["block_rows"], layer["blocks"] - 1), (layer["last_block_rows"], 1)):
-        if layer["n_edge"] == groups or layer["n_tiles"] == 1:
-            visits.append((rows, layer["n_edge"], blocks * layer["n_tiles"]))
+_Tiles = tuple[int, int, int]
+"""N tiles of a block: the rows of each, its groups of channels, and how many such tiles follow each other."""
+
+
+def _blocks(layer: Mapping[str, int]) -> list[tuple[list[_Tiles], int]]:
+    """Return the blocks of a layer in order: the N tiles of one, and how many such blocks follow each other."""
+    groups, edge, n_tiles = layer["n_groups"], layer["n_edge"], layer["n_tiles"]
+    blocks: list[tuple[list[_Tiles], int]] = []
+    for rows, count in ((layer["block_rows"], layer["blocks"] - 1), (layer["last_block_rows"], 1)):
+        if edge == groups or n_tiles == 1:
+            blocks.append(([(rows, edge, count * n_tiles)], 1))
         else:
-            visits += [(rows, groups, layer["n_tiles"] - 1), (rows, layer["n_edge"], 1)] * blocks
-    return [visit for visit in visits if visit[2]]
+            blocks.append(([(rows, groups, n_tiles - 1), (rows, edge, 1)], count))
+    return blocks
 
 
 class _Ring:
@@ -146,110 +105,72 @@ class _Walk:
     def __init__(
         self, engine: SystolicConfig, layer: Mapping[str, int], begin: int, load: int, causes: dict[str, int]
     ) -> None:
-        self.engine, self.layer, self.causes = engine, layer, causes
+        self.layer, self.causes = layer, causes
         self.ring: _Ring | None = None
         self.weighted = layer["mode"] != Mode.LOOKUP
-        self.begin = begin  # first cycle of the feeder and the drain
         self.feeder_free = begin  # first cycle in which the next tile may be fed
         self.begun = begin  # cycle in which the last tile began
         self.swap = load  # cycle from which the next tile may be loaded
         self.loaded = load  # first cycle in which the tile loaded last is full
-        self.drain_end = begin  # first cycle in which the next row may be drained
+        self.accumulators = Accumulators(engine.accumulator_rows, begin)
         self._ready_delay = row_ready_cycles(engine, Mode(layer["mode"]), layer["lead"])
-        self._line = _Line(layer)
-        self._allocated = 0
-        self._drains: list[_Drained] = []
-        self._drained_before = 0  # rows of drains no longer in the list
+        self._line = Line(layer)
 
-    def repeat(self, rows: int, groups: int, count: int) -> None:
-        """Follow some equal N tiles."""
-        if self.ring is None and self._line.even:
-            self._follow_even(rows, groups, count)
-        else:
-            for _ in range(count):
-                self.visit(rows, groups)
+    def repeat(self, count: int, step: Callable[..., None], *arguments: Any) -> None:
+        """Take equal steps, and at once those that are bound to go as the one before.
 
-    def _follow_even(self, rows: int, groups: int, count: int) -> None:
-        """Follow equal N tiles of resident weights, as `visit` would one by one, until the rest goes on as before.
-
-        A tile depends on the one before, and on those whose rows are still in the accumulators. When everything has
-        moved on by the same time, and those have begun to drain that time apart, it will be so in the others, too.
+        They are where a step left all that later ones depend on as it was, but for the time; and where the drain falls
+        behind, which no tile waits for as long as there is room.
         """
-        looks_back = -(-self.engine.accumulator_rows // rows) + 1
-        k_tiles, k_edge = self.layer["k_tiles"], self.layer["k_edge"]
-        beats = self._feed(rows, count * k_tiles)
-        edge = k_edge if self.weighted else 0
-        first = edge if k_tiles == 1 else self.layer["k_rows"] if self.weighted else 0
-        period = max(beats, first, HAZARD_CYCLES)  # of K tiles between the first and the last
-        middle = max(k_tiles - 2, 0)
-        draining = rows * groups
-        free, begun, swap, loaded, drain_end = self._times()
-        drained = self._drains[-1].begin if self._drains else -1
-        load = room_wait = hazard = even = moved = 0
+        accumulators = self.accumulators
+        feeder: tuple[int, ...] | None = None
+        drain: tuple[Any, ...] | None = None
         left = count
         while left:
-            before, waits = (free, begun, swap, loaded, drain_end, drained), (load, room_wait, hazard)
-            self._allocated += rows
-            room = self._room()
-            if k_tiles == 1 and self._allocated > rows:  # the tile before is taken from the room a cycle after it began
-                room = max(room, begun + 1 + ROOM_CYCLES)
-            full = max(swap + first, free) if self.weighted else free
-            load += full - free
-            begun = max(full, room)
-            room_wait += begun - full
-            free = begun + beats
-            if self.weighted:
-                swap, loaded = begun, swap + first
-            if middle:
-                load += middle * (max(beats, first) - beats)
-                hazard += middle * (period - max(beats, first))
-                if self.weighted:
-                    loaded = swap + (middle - 1) * period + first
-                    swap += middle * period
-                begun += middle * period
-                free = begun + beats
-            if k_tiles > 1:
-                full = max(swap + edge, free) if self.weighted else free
-                load += full - free
-                begun = max(full, begun + HAZARD_CYCLES)
-                hazard += begun - full
-                free = begun + beats
-                if self.weighted:
-                    swap, loaded = begun, swap + edge
-            drained = max(drain_end, begun + self._ready_delay)
-            drain_end = drained + draining
-            self._drains.append(_Drained(rows, drained, groups))
+            begun, end, rows, tiles = self.begun, accumulators.end, accumulators.allocated, accumulators.tiles
+            causes = dict(self.causes)
+            step(*arguments)
             left -= 1
-            even = even + 1 if drained - before[5] == moved else 1
-            moved = drained - before[5]
-            same = free - before[0] == begun - before[1] == drain_end - before[4] == moved
-            if self.weighted:
-                same = same and swap - before[2] == loaded - before[3] == moved
-            if same and even > looks_back and left:
-                load, room_wait, hazard = (
-                    now + left * (now - then) for now, then in zip((load, room_wait, hazard), waits, strict=True)
-                )
-                free, begun, drain_end, drained = (time + left * moved for time in (free, begun, drain_end, drained))
-                if self.weighted:
-                    swap, loaded = swap + left * moved, loaded + left * moved
-                self._allocated += left * rows
-                self._drains = [_Drained(rows, drained - back * moved, groups) for back in reversed(range(looks_back))]
-                self._drained_before = self._allocated - looks_back * rows
+            if not left or self.ring is not None:
+                continue
+            feeder_before, feeder = feeder, self._state()
+            drain_before, drain = drain, None
+            if feeder != feeder_before:
+                continue
+            time, drained = self.begun - begun, accumulators.end - end
+            rows, tiles = accumulators.allocated - rows, accumulators.tiles - tiles
+            if drained > time and accumulators.falls_behind(tiles):
+                same = min(left, accumulators.free // rows)
+                self._move_on(same, time, causes)
+                accumulators.repeat(same, tiles, rows, drained, self.begun)
+                left -= same
+            elif (drain := accumulators.state(self.begun)) == drain_before:
+                self._move_on(left, time, causes)
+                accumulators.shift(left * rows, left * time)
                 left = 0
-        self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end = free, begun, swap, loaded, drain_end
-        self.causes["weights_load"] += load
-        self.causes["output_wait"] += room_wait
-        self.causes["hazard"] += hazard
 
-    def _times(self) -> tuple[int, int, int, int, int]:
-        return self.feeder_free, self.begun, self.swap, self.loaded, self.drain_end
+    def _state(self) -> tuple[int, ...]:
+        """Return what the next tile depends on besides room, in times since `begun`."""
+        now = self.begun
+        return (self.feeder_free - now, *((self.swap - now, self.loaded - now) if self.weighted else ()))
+
+    def _move_on(self, count: int, time: int, causes: Mapping[str, int]) -> None:
+        """Take so many steps, of so many cycles each, whose causes are what one has added to `causes`."""
+        self.begun, self.feeder_free = self.begun + count * time, self.feeder_free + count * time
+        self.swap, self.loaded = self.swap + count * time, self.loaded + count * time
+        for cause, cycles in causes.items():
+            self.causes[cause] += count * (self.causes[cause] - cycles)
+
+    def follow(self, tiles: Sequence[_Tiles]) -> None:
+        """Follow the N tiles of a block."""
+        for rows, groups, count in tiles:
+            self.repeat(count, self.visit, rows, groups)
 
     def visit(self, rows: int, groups: int) -> None:
         """Follow one N tile: a block of `rows` sums through each of its K tiles."""
         k_tiles, k_rows, edge = self.layer["k_tiles"], self.layer["k_rows"], self.layer["k_edge"]
-        self._allocated += rows
-        room = self._room()
-        if k_tiles == 1 and self._allocated > rows:  # the tile before is taken from the room a cycle after it began
+        room = self.accumulators.allocate(rows)
+        if k_tiles == 1 and self.accumulators.tiles:  # the tile before is taken from the room a cycle after it began
             room = max(room, self.begun + 1 + ROOM_CYCLES)
         self._tile(rows, edge if k_tiles == 1 else k_rows, room, "output_wait")
         if self.ring is None:
@@ -260,9 +181,8 @@ class _Walk:
                 self._tile(rows, k_rows, self.begun + HAZARD_CYCLES, "hazard")
         if k_tiles > 1:
             self._tile(rows, edge, self.begun + HAZARD_CYCLES, "hazard")
-        drained = self._line.drain(rows, self.begun + self._ready_delay, self.drain_end, groups)
-        self._drains.append(drained)
-        self.drain_end = drained.freed(rows)
+        drained = self._line.drain(rows, self.begun + self._ready_delay, self.accumulators.end, groups)
+        self.accumulators.drain(drained, self.begun)
 
     def _tile(self, rows: int, weight_rows: int, earliest: int, otherwise: str) -> None:
         """Load and feed a tile that may not begin before `earliest`, for the cause `otherwise`."""
@@ -307,17 +227,6 @@ class _Walk:
             self.swap += count * period
         self.begun += count * period
         self.feeder_free = self.begun + beats
-
-    def _room(self) -> int:
-        """Return the first cycle in which there is seen to be room for all rows allocated so far."""
-        missing = self._allocated - self.engine.accumulator_rows - self._drained_before
-        if missing <= 0:
-            return 0
-        while missing > self._drains[0].rows:
-            missing -= self._drains[0].rows
-            self._drained_before += self._drains[0].rows
-            del self._drains[0]
-        return self._drains[0].freed(missing) + ROOM_CYCLES
 
 
 def works(program: Any, inputs: Any) -> None:
