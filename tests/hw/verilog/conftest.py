@@ -103,6 +103,34 @@ class RandomLogic(wiring.Component):
                         domain += output.eq(self._value(pool, 1))
 
 
+class SideBySide(wiring.Component):
+    """Random logic of several seeds, built nearly as soon as of one; names of ports end with the seed."""
+
+    def __init__(self, seeds):
+        self._parts = {seed: RandomLogic(seed) for seed in seeds}
+        members = {
+            f"{name}_{seed}": member
+            for seed, part in self._parts.items()
+            for name, member in part.signature.members.items()
+        }
+        super().__init__(members)
+
+    @property
+    def names(self):
+        """Inputs and outputs."""
+        flows = (In, Out)
+        return tuple([name for name, member in self.signature.members.items() if member.flow is flow] for flow in flows)
+
+    def elaborate(self, _platform):
+        m = Module()
+        for seed, part in self._parts.items():
+            m.submodules[f"seed_{seed}"] = part
+            for name, member in part.signature.members.items():
+                inner, outer = getattr(part, name), getattr(self, f"{name}_{seed}")
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+        return m
+
+
 @pytest.fixture
 def random_logic():
-    return RandomLogic
+    return SideBySide
