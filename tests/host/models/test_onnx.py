@@ -104,9 +104,12 @@ def check_against_onnxruntime(path: Path, evaluate, level: str = "ORT_ENABLE_ALL
     [(QuantType.QInt8, QuantType.QInt8), (QuantType.QUInt8, QuantType.QInt8), (QuantType.QUInt8, QuantType.QUInt8)],
 )
 @pytest.mark.parametrize("style", ["gemm", "transposed"])
-def test_qoperator_is_onnxruntime_bit_for_bit(random_mlp, tmp_path, evaluate, style, activations, weights, per_channel):
+def test_qoperator_is_onnxruntime_bit_for_bit(
+    random_mlp, tmp_path, evaluate, seven_bit_weights, style, activations, weights, per_channel
+):
     source = random_mlp(tmp_path / "mlp.onnx", style)
-    path = quantized(source, QuantFormat.QOperator, activations, weights, per_channel=per_channel)
+    options = {"per_channel": per_channel, "reduce_range": seven_bit_weights and weights == QuantType.QInt8}
+    path = quantized(source, QuantFormat.QOperator, activations, weights, **options)
     network = check_against_onnxruntime(path, evaluate)
     assert network.input_dtype == ("int8" if activations == QuantType.QInt8 else "uint8")
     assert [layer.rounding for layer in network.layers] == ["even"] * 3
@@ -118,16 +121,19 @@ def test_qoperator_is_onnxruntime_bit_for_bit(random_mlp, tmp_path, evaluate, st
 @pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
 @pytest.mark.parametrize("activations", [QuantType.QInt8, QuantType.QUInt8])
 @pytest.mark.parametrize("style", ["gemm", "transposed"])
-def test_qdq_is_onnxruntime_bit_for_bit(random_mlp, tmp_path, evaluate, style, activations, per_channel, level):
+def test_qdq_is_onnxruntime_bit_for_bit(
+    random_mlp, tmp_path, evaluate, seven_bit_weights, style, activations, per_channel, level
+):
     source = random_mlp(tmp_path / "mlp.onnx", style)
-    path = quantized(source, QuantFormat.QDQ, activations, per_channel=per_channel)
+    options = {"per_channel": per_channel, "reduce_range": seven_bit_weights}
+    path = quantized(source, QuantFormat.QDQ, activations, **options)
     check_against_onnxruntime(path, evaluate, level)
 
 
-def test_qdq_around_float_weights_and_a_clip(random_mlp, tmp_path, evaluate):
+def test_qdq_around_float_weights_and_a_clip(random_mlp, tmp_path, evaluate, seven_bit_weights):
     source = random_mlp(tmp_path / "mlp.onnx", "gemm", "Clip")
-    options = {"AddQDQPairToWeight": True}
-    network = check_against_onnxruntime(quantized(source, QuantFormat.QDQ, extra_options=options), evaluate)
+    options = {"extra_options": {"AddQDQPairToWeight": True}, "reduce_range": seven_bit_weights}
+    network = check_against_onnxruntime(quantized(source, QuantFormat.QDQ, **options), evaluate)
     assert len(network.layers) == 3
 
 

@@ -1,3 +1,4 @@
+import functools
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,8 +57,9 @@ def golden(network: Network, integers: np.ndarray) -> np.ndarray:
 class Graph:
     """A quantized graph that is written one operator at a time, from float inputs "x" of shape (batch, …)."""
 
-    def __init__(self, shape, rng: np.random.Generator, dtype: str = "int8", opset: int = 17) -> None:
+    def __init__(self, shape, rng: np.random.Generator, dtype: str = "int8", *, opset: int = 17, bits: int = 8) -> None:
         self.shape, self.rng, self.dtype, self.opset = tuple(map(int, shape)), rng, dtype, opset
+        self.bits = bits  # of weights
         self.nodes: list[Any] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.grids: dict[str, list[str]] = {}  # of integers
@@ -116,7 +118,8 @@ class Graph:
     def weights(self, shape, per_channel: bool = False, outputs: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """int8 weights and their float32 scales, one or one for each output along axis `outputs`."""
         scales = self.rng.uniform(0.002, 0.02, shape[outputs] if per_channel else ()).astype(np.float32)
-        return self.rng.integers(-127, 128, shape).astype(np.int8), scales
+        step = 2 ** (8 - self.bits)
+        return (self.rng.integers(-127, 128, shape) // step).astype(np.int8), np.float32(step * scales)
 
     def product(self, kind: str, x: str, shape, per_channel: bool = False, outputs: int = 0, **attributes) -> str:
         """Conv or Gemm of reals by quantized weights, with a bias in accumulator units."""
@@ -175,6 +178,7 @@ def check(path: Path, inputs: np.ndarray, differing: float = 2e-3) -> Network:
 
 
 @pytest.fixture(scope="session")
-def reference() -> SimpleNamespace:
+def reference(seven_bit_weights) -> SimpleNamespace:
     """Exact arithmetic, onnxruntime and the golden model."""
-    return SimpleNamespace(Exact=exact.Exact, Graph=Graph, run=run, golden=golden, check=check)
+    graph = functools.partial(Graph, bits=7 if seven_bit_weights else 8)
+    return SimpleNamespace(Exact=exact.Exact, Graph=graph, run=run, golden=golden, check=check)

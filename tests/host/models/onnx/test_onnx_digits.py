@@ -111,7 +111,7 @@ def differing(forced, theirs, images) -> tuple[int, np.ndarray]:
 
 
 @pytest.mark.parametrize(("style", "per_channel", "activations", "end"), CASES)
-def test_digits(float_path, tmp_path, digits, reference, style, per_channel, activations, end):
+def test_digits(float_path, tmp_path, digits, reference, seven_bit_weights, style, per_channel, activations, end):
     images, labels = digits
     path = tmp_path / "quantized.onnx"
     quantize_static(
@@ -122,6 +122,7 @@ def test_digits(float_path, tmp_path, digits, reference, style, per_channel, act
         per_channel=per_channel,
         activation_type=activations,
         weight_type=QuantType.QInt8,
+        reduce_range=seven_bit_weights,
     )
     network = read_onnx(path)
     assert isinstance(network, Network)
