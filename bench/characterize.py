@@ -133,6 +133,28 @@ def deepened(draw: random.Random, config: AcceleratorConfig) -> AcceleratorConfi
     )
 
 
+def narrowed(draw: random.Random, config: AcceleratorConfig) -> AcceleratorConfig:
+    """Return the config as small networks need it: narrow counters, some memories made of look-up tables."""
+    engine: Any = config.engine
+    if isinstance(engine, BinaryConfig):
+        engine = replace(
+            engine,
+            side_width=draw.choice([2, 5, 8, 13]),
+            loop_width=draw.choice([8, 10, 12, 16]),
+            accumulator_width=draw.choice([10, 13, 16]),
+            output_width=draw.choice([1, 2, 4, 8]),
+        )
+    return replace(
+        config,
+        engine=engine,
+        counter_width=draw.choice([24, 32, 40]),
+        program_depth=draw.choice([24, 32, 64, 128]),
+        input_depth=1 << draw.randint(4, 7),
+        activation_depth=1 << draw.randint(4, 8),
+        output_depth=1 << draw.randint(4, 7),
+    )
+
+
 DRAWS: dict[str, Callable[[random.Random], AcceleratorConfig]] = {
     "systolic": draw_systolic,
     "deep": draw_deep,
@@ -140,6 +162,9 @@ DRAWS: dict[str, Callable[[random.Random], AcceleratorConfig]] = {
     "deep-sparse": lambda draw: deepened(draw, draw_sparse(draw)),
     "binary": draw_binary,
     "deep-binary": lambda draw: deepened(draw, draw_binary(draw)),
+    "narrow-systolic": lambda draw: narrowed(draw, draw_systolic(draw)),
+    "narrow-sparse": lambda draw: narrowed(draw, draw_sparse(draw)),
+    "narrow-binary": lambda draw: narrowed(draw, draw_binary(draw)),
 }
 
 

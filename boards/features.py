@@ -36,6 +36,7 @@ def _core_area(config: AcceleratorConfig) -> Features:
         # Memories that are made of look-up tables.
         "bits in look-up tables": sum(m.width * m.depth for m in config.memories if m.depth <= 64) / 16,
         "bits selected from stacks": sum(m.width * (stack(config, m) - 1) for m in config.memories),
+        "bits of counters": len(config.causes) * config.counter_width,
     }
 
 
@@ -103,6 +104,8 @@ def _binary_area(config: AcceleratorConfig) -> Features:
         "bits of outputs": lanes * engine.output_width,
         "bits of a plane": engine.simd,
         "bits of planes": engine.activation_width,
+        "bits of sides": engine.side_width,
+        "bits of loops": engine.loop_width,
     }
 
 
