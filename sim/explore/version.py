@@ -32,6 +32,7 @@ def code_digest() -> str:
     return state.hexdigest()[:32]
 
 
+@cache
 def versions(level: str) -> dict[str, str]:
     """Return package → version of what a level's results depend on; empty for what is not installed."""
     found = {}
