@@ -101,6 +101,22 @@ def test_more_is_larger() -> None:
     assert all(50 < each["fmax_mhz"] < 150 for each in sizes)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_narrow_counters_are_smaller(engine: str) -> None:
+    board, config = find_board("ulx3s-85f"), CONFIGS[engine]
+    wide, narrow = (estimate(each, board) for each in (config, replace(config, counter_width=24)))
+    assert narrow.luts < wide.luts
+    assert narrow.ffs < wide.ffs
+
+
+def test_binary_engines_for_small_images_are_smaller() -> None:
+    board, wide = find_board("ulx3s-85f"), CONFIGS["binary"]
+    engine: Any = wide.engine
+    for changes in ({"side_width": 2}, {"loop_width": 8}):
+        small = estimate(replace(wide, engine=replace(engine, **changes)), board)
+        assert small.luts < estimate(wide, board).luts
+
+
 def test_other_families_are_not_guessed_at() -> None:
     config: Any = CONFIGS["binary"]
     with pytest.raises(ValueError, match=r"no estimates for icebreaker.*ice40"):
