@@ -5,7 +5,8 @@ where it is. Where that cannot be, a copy is made.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -378,6 +379,12 @@ def best_graph(engine: SystolicConfig, network: Network) -> Graph:
     CompileError
         There is none: what is wrong with the plain one.
     """
+    return _best_graph(replace(engine, post_lanes=1, lookup_tables=0), network)
+
+
+@lru_cache(maxsize=1)
+def _best_graph(engine: SystolicConfig, network: Network) -> Graph:
+    """Return what `best_graph` does, for an engine without what no layout depends on: sweeps vary that, too."""
     graphs, errors = [], []
     for variant in variants(engine, network):
         try:
