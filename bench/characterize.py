@@ -1,7 +1,7 @@
 """Synthesize, place and route designs drawn by chance: the table that `celosia.boards.estimate` is fitted on.
 
     python bench/characterize.py systolic:0-15 deep:0-10 sparse:0-12 deep-sparse:0 binary:0-12 deep-binary:0-4
-    python bench/characterize.py --synthesize systolic:100-170 narrow-systolic:0-6 narrow-sparse:0-6 narrow-binary:0-14
+    python bench/characterize.py --synthesize systolic:100-170 narrow-systolic:0-6 narrow-sparse:0-14 narrow-binary:0-14
 
 looks at the designs of those numbers and adds them to `boards/routed.csv`; the same number is the same design. With
 place and route each takes two minutes, without 20 seconds, and has no clock rate. What was built before comes from the
